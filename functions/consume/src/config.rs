@@ -1,0 +1,59 @@
+//! What `consume` reads from its environment.
+
+use std::time::Duration;
+
+use shared::config::{ConfigError, Reader};
+
+/// How long a dead letter is kept by default, in days.
+const RETENTION_DAYS_DEFAULT: u64 = 90;
+/// The longest that it may be kept, in days: ten years.
+const RETENTION_DAYS_MAX: u64 = 3_650;
+
+/// The configuration, checked as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The table of events, profiles and markers.
+    pub events_table_name: String,
+    /// The table of dead letters.
+    pub dead_letters_table_name: String,
+    /// How long a dead letter is kept.
+    pub dead_letters_retention: Duration,
+}
+
+impl Config {
+    /// Reads the configuration from any source of variables.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(lookup);
+        let days = reader.number("DEAD_LETTERS_RETENTION_DAYS", RETENTION_DAYS_DEFAULT, 1..=RETENTION_DAYS_MAX);
+        let config = Self {
+            events_table_name: reader.required("EVENTS_TABLE_NAME"),
+            dead_letters_table_name: reader.required("DEAD_LETTERS_TABLE_NAME"),
+            dead_letters_retention: Duration::from_secs(days * 24 * 60 * 60),
+        };
+        reader.finish(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_retention_has_a_default_and_a_checked_range() {
+        let read = |days: &str| {
+            let days = days.to_owned();
+            Config::from_lookup(&move |name| match name {
+                "DEAD_LETTERS_RETENTION_DAYS" => Some(days.clone()),
+                _ => Some("name".to_owned()),
+            })
+        };
+        assert_eq!(read("").unwrap().dead_letters_retention, Duration::from_secs(90 * 86_400));
+        assert_eq!(read("1").unwrap().dead_letters_retention, Duration::from_secs(86_400));
+        for days in ["0", "3651", "-1", "a year"] {
+            assert!(read(days).unwrap_err().to_string().contains("DEAD_LETTERS_RETENTION_DAYS"));
+        }
+    }
+}

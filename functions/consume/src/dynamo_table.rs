@@ -1,0 +1,228 @@
+//! The adapter to a table of DynamoDB.
+//!
+//! Inserts go as PartiQL statements, 25 a call: the only batched write of DynamoDB that is conditional, and with one
+//! write unit for each KiB as cheap as the unconditional one. A statement whose key exists is answered `DuplicateItem`
+//! on its own and leaves its neighbours alone.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum, BatchStatementRequest, KeysAndAttributes,
+};
+use shared::outcome::Cause;
+
+use crate::table::{Attributes, Guard, Insert, Item, Key, Replace, Table, Value};
+
+/// Reads of one batch until DynamoDB has given every key; it may leave some out under load.
+const GET_ROUNDS: usize = 4;
+
+/// A table of DynamoDB with a partition key `pk` and a sort key `sk`, both texts.
+#[derive(Clone, Debug)]
+pub struct DynamoTable {
+    client: Client,
+    name: String,
+}
+
+impl DynamoTable {
+    /// The table of that name.
+    #[must_use]
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    fn statement(&self, item: &Item) -> BatchStatementRequest {
+        let mut names = String::from("'pk':?,'sk':?");
+        let mut parameters = vec![AttributeValue::S(item.key.pk.clone()), AttributeValue::S(item.key.sk.clone())];
+        for (name, value) in &item.attributes {
+            names.push_str(",'");
+            names.push_str(name);
+            names.push_str("':?");
+            parameters.push(attribute(value));
+        }
+        let text = format!("INSERT INTO \"{}\" VALUE {{{names}}}", self.name);
+        BatchStatementRequest::builder()
+            .statement(text)
+            .set_parameters(Some(parameters))
+            .build()
+            .expect("a statement has been given")
+    }
+
+    async fn insert_one_call(&self, items: &[Item]) -> Result<Vec<Insert>, Failure> {
+        let statements = items.iter().map(|item| self.statement(item)).collect();
+        let reply = self.client.batch_execute_statement().set_statements(Some(statements)).send().await;
+        let reply = reply.map_err(|error| Failure::of("insert", &error))?;
+        let mut results: Vec<Insert> =
+            reply.responses().iter().map(|response| response.error().map_or(Insert::Done, statement_failure)).collect();
+        // What the reply does not mention is not known to be there.
+        results.resize(items.len(), Insert::Failed(Cause::Unavailable));
+        Ok(results)
+    }
+}
+
+impl Table for DynamoTable {
+    async fn insert(&self, items: &[Item]) -> Vec<Insert> {
+        match self.insert_one_call(items).await {
+            Ok(results) => results,
+            Err(Failure::Retryable(cause)) => vec![Insert::Failed(cause); items.len()],
+            // The call was refused for one of its items; which of them, each one tells when it comes alone.
+            Err(Failure::Invalid(_)) if items.len() > 1 => {
+                let mut results = Vec::with_capacity(items.len());
+                for item in items {
+                    results.push(match self.insert_one_call(std::slice::from_ref(item)).await {
+                        Ok(mut alone) => alone.pop().unwrap_or(Insert::Failed(Cause::Unavailable)),
+                        Err(Failure::Retryable(cause)) => Insert::Failed(cause),
+                        Err(Failure::Invalid(detail)) => Insert::Refused(detail),
+                    });
+                }
+                results
+            }
+            Err(Failure::Invalid(detail)) => vec![Insert::Refused(detail); items.len()],
+        }
+    }
+
+    async fn get(&self, keys: &[Key]) -> Result<HashMap<Key, Attributes>, Cause> {
+        let mut found = HashMap::new();
+        let mut wanted: Vec<HashMap<String, AttributeValue>> = keys.iter().map(key_attributes).collect();
+        for _ in 0..GET_ROUNDS {
+            if wanted.is_empty() {
+                return Ok(found);
+            }
+            let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
+            let request = request.build().expect("keys have been given");
+            let reply = self.client.batch_get_item().request_items(&self.name, request).send().await;
+            let reply = reply.map_err(|error| match Failure::of("get", &error) {
+                Failure::Retryable(cause) => cause,
+                Failure::Invalid(_) => Cause::Denied,
+            })?;
+            for item in reply.responses().and_then(|tables| tables.get(&self.name)).into_iter().flatten() {
+                if let Some((key, attributes)) = read(item) {
+                    found.insert(key, attributes);
+                }
+            }
+            let left = reply.unprocessed_keys().and_then(|tables| tables.get(&self.name));
+            wanted = left.map(|left| left.keys().to_vec()).unwrap_or_default();
+        }
+        if wanted.is_empty() { Ok(found) } else { Err(Cause::Throttled) }
+    }
+
+    async fn replace(&self, item: &Item, guard: Guard) -> Result<bool, Replace> {
+        let mut attributes = key_attributes(&item.key);
+        attributes.extend(item.attributes.iter().map(|(name, value)| ((*name).to_owned(), attribute(value))));
+        let request = self.client.put_item().table_name(&self.name).set_item(Some(attributes));
+        let request = match guard {
+            Guard::Absent => request.condition_expression("attribute_not_exists(pk)"),
+            Guard::Equals(name, number) => request
+                .condition_expression("#guard = :guard")
+                .expression_attribute_names("#guard", name)
+                .expression_attribute_values(":guard", AttributeValue::N(number.to_string())),
+        };
+        match request.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(match Failure::of("replace", &error) {
+                Failure::Retryable(cause) => Replace::Failed(cause),
+                Failure::Invalid(detail) => Replace::Refused(detail),
+            }),
+        }
+    }
+}
+
+fn attribute(value: &Value) -> AttributeValue {
+    match value {
+        Value::Text(text) => AttributeValue::S(text.clone()),
+        Value::Number(number) => AttributeValue::N(number.to_string()),
+    }
+}
+
+fn key_attributes(key: &Key) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        ("pk".to_owned(), AttributeValue::S(key.pk.clone())),
+        ("sk".to_owned(), AttributeValue::S(key.sk.clone())),
+    ])
+}
+
+fn read(item: &HashMap<String, AttributeValue>) -> Option<(Key, Attributes)> {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    let key = Key { pk: text("pk")?, sk: text("sk")? };
+    let mut attributes = Attributes::new();
+    for (name, value) in item {
+        if let Ok(text) = value.as_s() {
+            attributes.insert(name.clone(), Value::Text(text.clone()));
+        } else if let Some(number) = value.as_n().ok().and_then(|number| number.parse().ok()) {
+            attributes.insert(name.clone(), Value::Number(number));
+        }
+    }
+    Some((key, attributes))
+}
+
+/// A failed call, classified once.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    /// It may pass, by itself or with a person's help.
+    Retryable(Cause),
+    /// The request itself is at fault.
+    Invalid(String),
+}
+
+impl Failure {
+    fn of<E>(call: &'static str, error: &SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let failure = match error {
+            SdkError::TimeoutError(_) => Failure::Retryable(Cause::TimedOut),
+            SdkError::ServiceError(service) => Self::of_code(service.err().code(), service.err().message()),
+            // No connection, a reply that cannot be read, and what later versions of the SDK may add.
+            _ => Failure::Retryable(Cause::Unavailable),
+        };
+        if let Failure::Retryable(cause) = &failure {
+            let code = error.code();
+            tracing::warn!(call, cause = cause.tag(), code, "the table did not take a call");
+        }
+        failure
+    }
+
+    fn of_code(code: Option<&str>, message: Option<&str>) -> Self {
+        match code.unwrap_or_default() {
+            "ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded" => {
+                Failure::Retryable(Cause::Throttled)
+            }
+            "TransactionConflictException" => Failure::Retryable(Cause::Contended),
+            "AccessDeniedException"
+            | "ResourceNotFoundException"
+            | "UnrecognizedClientException"
+            | "ExpiredTokenException"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationTokenException"
+            | "IncompleteSignatureException" => Failure::Retryable(Cause::Denied),
+            "ValidationException" | "ItemCollectionSizeLimitExceededException" | "SerializationException" => {
+                Failure::Invalid(message.unwrap_or("the item is not valid").to_owned())
+            }
+            // What is not known to be final is not final.
+            _ => Failure::Retryable(Cause::Unavailable),
+        }
+    }
+}
+
+fn statement_failure(error: &BatchStatementError) -> Insert {
+    use BatchStatementErrorCodeEnum as Code;
+    match error.code() {
+        Some(Code::DuplicateItem | Code::ConditionalCheckFailed) => Insert::Exists,
+        Some(Code::ValidationError | Code::ItemCollectionSizeLimitExceeded) => {
+            Insert::Refused(error.message().unwrap_or("the item is not valid").to_owned())
+        }
+        Some(Code::ProvisionedThroughputExceeded | Code::RequestLimitExceeded | Code::ThrottlingError) => {
+            Insert::Failed(Cause::Throttled)
+        }
+        Some(Code::AccessDenied | Code::ResourceNotFound) => Insert::Failed(Cause::Denied),
+        Some(Code::TransactionConflict) => Insert::Failed(Cause::Contended),
+        // An internal error, and codes of the future: what is not known to be final is not final.
+        _ => Insert::Failed(Cause::Unavailable),
+    }
+}

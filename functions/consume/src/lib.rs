@@ -1,0 +1,31 @@
+//! The `consume` function: takes messages from the queue and gives every event in them its fate.
+//!
+//! # The delivery contract
+//!
+//! A message is reported as done only when every event in it is stored, a duplicate, or dead-lettered with its reason
+//! and whole body. What may pass by itself (throttling, time-outs, missing permissions) is never a dead letter: the
+//! message goes back to the queue. Each message is settled on its own; one that is poison, or whose decoding panics,
+//! touches no other. All effects are conditional writes keyed by identity, so that delivering a message again, in
+//! whole or in part, changes nothing.
+//!
+//! # Configuration
+//!
+//! | variable | default | meaning |
+//! |---|---|---|
+//! | `EVENTS_TABLE_NAME` | required | the table of events, profiles and markers |
+//! | `DEAD_LETTERS_TABLE_NAME` | required | the table of dead letters |
+//! | `DEAD_LETTERS_RETENTION_DAYS` | 90 | how long a dead letter is kept |
+
+pub mod config;
+pub mod dead_letter;
+pub mod decode;
+pub mod deliver;
+pub mod dynamo_table;
+pub mod handler;
+pub mod marker;
+pub mod profile;
+pub mod settle;
+pub mod store;
+pub mod table;
+
+pub use handler::run;

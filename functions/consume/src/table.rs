@@ -1,0 +1,183 @@
+//! The port to a table with partition and sort key, and the writing of many items through it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use shared::limits::{DYNAMODB_GET_KEYS_MAX, DYNAMODB_STATEMENTS_MAX, STORE_BATCH_BYTES_MAX};
+use shared::outcome::Cause;
+
+/// Partition key and sort key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The partition key.
+    pub pk: String,
+    /// The sort key.
+    pub sk: String,
+}
+
+/// An attribute's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A text.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+}
+
+impl Value {
+    /// The text; `None` for a number.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            Value::Number(_) => None,
+        }
+    }
+
+    /// The number; `None` for a text.
+    #[must_use]
+    pub fn number(&self) -> Option<i64> {
+        match self {
+            Value::Text(_) => None,
+            Value::Number(number) => Some(*number),
+        }
+    }
+}
+
+/// An item: its key and its other attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The key.
+    pub key: Key,
+    /// The other attributes.
+    pub attributes: BTreeMap<&'static str, Value>,
+}
+
+impl Item {
+    /// Adds a text.
+    pub fn text(&mut self, name: &'static str, text: impl Into<String>) {
+        self.attributes.insert(name, Value::Text(text.into()));
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, name: &'static str, number: i64) {
+        self.attributes.insert(name, Value::Number(number));
+    }
+
+    /// About how many bytes the item takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let attribute = |(name, value): (&&str, &Value)| name.len() + value.text().map_or(21, str::len);
+        self.key.pk.len() + self.key.sk.len() + 4 + self.attributes.iter().map(attribute).sum::<usize>()
+    }
+}
+
+/// The attributes of an item that was read. Names are not ours alone: others may have added some.
+pub type Attributes = HashMap<String, Value>;
+
+/// What became of an insert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Insert {
+    /// The item was not there and is now.
+    Done,
+    /// An item with its key was there; nothing was changed.
+    Exists,
+    /// The table can never take the item, for the reason given.
+    Refused(String),
+    /// It was not written, or we do not know; it may be the next time.
+    Failed(Cause),
+}
+
+/// What must hold for an item to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// There is no item.
+    Absent,
+    /// The number attribute has this value.
+    Equals(&'static str, i64),
+}
+
+/// A table. Any call may have had its effect although it failed: a reply can be lost.
+pub trait Table {
+    /// Inserts items with different keys, at most 25 and about 4 MiB; one result an item, in their order.
+    fn insert(&self, items: &[Item]) -> impl Future<Output = Vec<Insert>> + Send;
+
+    /// Reads at most 100 different items, each as the last completed write left it. An item that is not there is absent
+    /// from the result.
+    fn get(&self, keys: &[Key]) -> impl Future<Output = Result<HashMap<Key, Attributes>, Cause>> + Send;
+
+    /// Writes one item in place of what is there, if `guard` holds; otherwise returns `false`. `Err` with a text means
+    /// that the table can never take the item.
+    fn replace(&self, item: &Item, guard: Guard) -> impl Future<Output = Result<bool, Replace>> + Send;
+}
+
+/// Why an item was not replaced, other than for its guard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// The table can never take the item, for the reason given.
+    Refused(String),
+    /// It was not written, or we do not know; it may be the next time.
+    Failed(Cause),
+}
+
+/// How often an insert that may pass is tried within one invocation.
+const ROUNDS: u32 = 3;
+/// The pause before the second round; it doubles each time.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Inserts any number of items with different keys, in as few calls as the limits allow, and those that may pass again
+/// a few times. One result an item, in their order.
+pub async fn insert_all(table: &impl Table, items: &[Item]) -> Vec<Insert> {
+    let mut results: Vec<Insert> = vec![Insert::Failed(Cause::Unstarted); items.len()];
+    for round in 0..ROUNDS {
+        let pending: Vec<usize> =
+            (0..items.len()).filter(|position| matches!(results[*position], Insert::Failed(_))).collect();
+        if pending.is_empty() {
+            break;
+        }
+        if round > 0 {
+            tokio::time::sleep(PAUSE * 2_u32.pow(round - 1)).await;
+        }
+        for batch in batches(items, &pending) {
+            let wanted: Vec<Item> = batch.iter().map(|position| items[*position].clone()).collect();
+            let answers = table.insert(&wanted).await;
+            for (position, answer) in batch.iter().zip(answers) {
+                results[*position] = answer;
+            }
+        }
+    }
+    results
+}
+
+fn batches(items: &[Item], positions: &[usize]) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut bytes = 0;
+    for position in positions {
+        let size = items[*position].bytes();
+        match batches.last_mut() {
+            Some(batch) if batch.len() < DYNAMODB_STATEMENTS_MAX && bytes + size <= STORE_BATCH_BYTES_MAX => {
+                bytes += size;
+                batch.push(*position);
+            }
+            _ => {
+                bytes = size;
+                batches.push(vec![*position]);
+            }
+        }
+    }
+    batches
+}
+
+/// Reads any number of items.
+///
+/// # Errors
+/// At least one could not be read.
+pub async fn get_all(table: &impl Table, mut keys: Vec<Key>) -> Result<HashMap<Key, Attributes>, Cause> {
+    keys.sort_unstable();
+    keys.dedup();
+    let mut found = HashMap::new();
+    for batch in keys.chunks(DYNAMODB_GET_KEYS_MAX) {
+        found.extend(table.get(batch).await?);
+    }
+    Ok(found)
+}

@@ -1,0 +1,115 @@
+//! Bytes → text: inflates what is compressed, within the limit, and checks what every parser after it relies on.
+
+use std::io::Read;
+
+use flate2::read::MultiGzDecoder;
+use shared::json::nesting_depth;
+use shared::limits::NESTING_DEPTH_MAX;
+
+use crate::response::Problem;
+
+/// The first bytes of gzip (RFC 1952).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Reads a body: inflated if it is gzip, whatever the header says, since clients and proxies get the header wrong both
+/// ways; valid UTF-8; not nested beyond [`NESTING_DEPTH_MAX`]. Never holds more than `bytes_max` inflated bytes.
+///
+/// # Errors
+/// What is wrong with the body.
+pub fn read(body: &[u8], content_encoding: Option<&str>, bytes_max: usize) -> Result<String, Problem> {
+    let encoding = content_encoding.map(|name| name.trim().to_ascii_lowercase()).unwrap_or_default();
+    if !matches!(encoding.as_str(), "" | "identity" | "gzip" | "x-gzip") {
+        return Err(Problem::UnsupportedEncoding(encoding.chars().take(40).collect()));
+    }
+    let bytes = if body.starts_with(&GZIP_MAGIC) { inflate(body, bytes_max)? } else { body.to_vec() };
+    if bytes.len() > bytes_max {
+        return Err(Problem::RequestTooLarge { limit: bytes_max });
+    }
+    if bytes.trim_ascii().is_empty() {
+        return Err(Problem::EmptyBody);
+    }
+    if nesting_depth(&bytes) > NESTING_DEPTH_MAX {
+        return Err(Problem::NestedTooDeeply);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| Problem::Malformed("not UTF-8".to_owned()))?;
+    // A byte order mark is no JSON, but some clients write one.
+    Ok(text.strip_prefix('\u{FEFF}').map(str::to_owned).unwrap_or(text))
+}
+
+fn inflate(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells "at the limit" from "beyond it" without inflating further.
+    let one_over = bytes_max as u64 + 1;
+    MultiGzDecoder::new(body)
+        .take(one_over)
+        .read_to_end(&mut bytes)
+        .map_err(|_| Problem::Malformed("broken gzip".to_owned()))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn plain_and_gzip_bodies_are_read_whatever_the_header_says() {
+        let zipped = gzip(b"{\"a\":1}");
+        for (body, header) in [
+            (&b"{\"a\":1}"[..], None),
+            (b"{\"a\":1}", Some("identity")),
+            (b"{\"a\":1}", Some("gzip")),
+            (b"\xEF\xBB\xBF{\"a\":1}", None),
+            (&zipped, Some("gzip")),
+            (&zipped, Some(" GZIP ")),
+            (&zipped, None),
+        ] {
+            assert_eq!(read(body, header, 100).unwrap(), "{\"a\":1}", "{header:?}");
+        }
+        let two_members = [gzip(b"{\"a\""), gzip(b":1}")].concat();
+        assert_eq!(read(&two_members, Some("gzip"), 100).unwrap(), "{\"a\":1}");
+    }
+
+    #[test]
+    fn a_gzip_bomb_is_stopped_at_the_limit() {
+        let bomb = gzip(&vec![b' '; 50_000_000]);
+        assert!(bomb.len() < 100_000);
+        assert_eq!(read(&bomb, None, 1_000), Err(Problem::RequestTooLarge { limit: 1_000 }));
+    }
+
+    #[test]
+    fn the_limit_itself_is_allowed_and_one_byte_more_is_not() {
+        let fits = format!("\"{}\"", "x".repeat(98));
+        let over = format!("\"{}\"", "x".repeat(99));
+        for zip in [false, true] {
+            let bytes = |text: &str| if zip { gzip(text.as_bytes()) } else { text.as_bytes().to_vec() };
+            assert_eq!(read(&bytes(&fits), None, 100).unwrap(), fits);
+            assert_eq!(read(&bytes(&over), None, 100), Err(Problem::RequestTooLarge { limit: 100 }));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_what_is_wrong() {
+        let deep = "[".repeat(NESTING_DEPTH_MAX + 1);
+        let zipped = gzip(b"{\"a\":1}");
+        for (body, header, expected) in [
+            (&b""[..], None, Problem::EmptyBody),
+            (b" \r\n\t", None, Problem::EmptyBody),
+            (&gzip(b""), Some("gzip"), Problem::EmptyBody),
+            (b"\xff\xfe{}", None, Problem::Malformed("not UTF-8".into())),
+            (&zipped[..zipped.len() - 4], None, Problem::Malformed("broken gzip".into())),
+            (&[0x1f, 0x8b, 0, 0], None, Problem::Malformed("broken gzip".into())),
+            (b"{}", Some("br"), Problem::UnsupportedEncoding("br".into())),
+            (deep.as_bytes(), None, Problem::NestedTooDeeply),
+        ] {
+            assert_eq!(read(body, header, 1_000), Err(expected));
+        }
+    }
+}

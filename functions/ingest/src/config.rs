@@ -1,0 +1,74 @@
+//! What `ingest` reads from its environment.
+
+use shared::config::{ConfigError, Reader};
+use shared::limits::{EVENT_BYTES_CEILING, EVENT_BYTES_DEFAULT, REQUEST_BYTES_CEILING, REQUEST_BYTES_DEFAULT};
+
+/// The configuration, checked as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The queue that events go to.
+    pub events_queue_url: String,
+    /// The table that holds the write keys.
+    pub events_table_name: String,
+    /// The largest body in bytes, inflated.
+    pub request_bytes_max: usize,
+    /// The largest event in bytes, as its producer wrote it.
+    pub event_bytes_max: usize,
+}
+
+impl Config {
+    /// Reads the configuration from any source of variables.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(lookup);
+        let config = Self {
+            events_queue_url: reader.required("EVENTS_QUEUE_URL"),
+            events_table_name: reader.required("EVENTS_TABLE_NAME"),
+            request_bytes_max: reader.number("REQUEST_BYTES_MAX", REQUEST_BYTES_DEFAULT, 1024..=REQUEST_BYTES_CEILING),
+            event_bytes_max: reader.number("EVENT_BYTES_MAX", EVENT_BYTES_DEFAULT, 1024..=EVENT_BYTES_CEILING),
+        };
+        if config.event_bytes_max > config.request_bytes_max {
+            let (event, request) = (config.event_bytes_max, config.request_bytes_max);
+            reader.refuse(format!("EVENT_BYTES_MAX ({event}) is more than REQUEST_BYTES_MAX ({request})"));
+        }
+        reader.finish(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(extra: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let mut pairs = vec![("EVENTS_QUEUE_URL", "http://queue"), ("EVENTS_TABLE_NAME", "events")];
+        pairs.extend_from_slice(extra);
+        Config::from_lookup(&|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn limits_have_defaults_and_a_checked_maximum() {
+        let config = read(&[]).unwrap();
+        assert_eq!((config.request_bytes_max, config.event_bytes_max), (1_048_576, 262_144));
+        assert!(read(&[("REQUEST_BYTES_MAX", "4194304"), ("EVENT_BYTES_MAX", "393216")]).is_ok());
+        for (name, value) in
+            [("REQUEST_BYTES_MAX", "4194305"), ("EVENT_BYTES_MAX", "393217"), ("REQUEST_BYTES_MAX", "1 MiB")]
+        {
+            let error = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_event_cannot_be_allowed_to_outgrow_its_request() {
+        let error = read(&[("REQUEST_BYTES_MAX", "2048"), ("EVENT_BYTES_MAX", "4096")]).unwrap_err().to_string();
+        assert!(error.contains("EVENT_BYTES_MAX (4096) is more than REQUEST_BYTES_MAX (2048)"), "{error}");
+    }
+
+    #[test]
+    fn nothing_set_names_everything_that_is_missing() {
+        let error = Config::from_lookup(&|_| None).unwrap_err().to_string();
+        assert!(error.contains("EVENTS_QUEUE_URL") && error.contains("EVENTS_TABLE_NAME"), "{error}");
+    }
+}

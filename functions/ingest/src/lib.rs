@@ -1,0 +1,34 @@
+//! The `ingest` function: takes tracking calls over HTTP and makes them durable.
+//!
+//! # The accept contract
+//!
+//! A 200 is sent only after the queue has confirmed every event of the request; items that can never be stored travel
+//! with them as refused, to become dead letters. Everything that a retry can cure is answered 503 with `Retry-After`,
+//! everything that it cannot with 400, 401, 404 or 413. Either all events of a request are durable, or the producer is
+//! told that it must send the request again.
+//!
+//! # Configuration
+//!
+//! | variable | default | meaning |
+//! |---|---|---|
+//! | `EVENTS_QUEUE_URL` | required | the queue that events go to |
+//! | `EVENTS_TABLE_NAME` | required | the table that holds the write keys |
+//! | `REQUEST_BYTES_MAX` | 1048576 | the largest body, inflated |
+//! | `EVENT_BYTES_MAX` | 262144 | the largest event as its producer wrote it |
+
+pub mod accept;
+pub mod auth;
+pub mod body;
+pub mod config;
+pub mod handler;
+pub mod key_table;
+pub mod pack;
+pub mod parsed;
+pub mod queue;
+pub mod response;
+pub mod route;
+pub mod segment;
+pub mod time;
+pub mod vero;
+
+pub use handler::run;

@@ -1,0 +1,6 @@
+//! The `ingest` function as Lambda starts it.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    ingest::run().await
+}

@@ -1,0 +1,186 @@
+//! Events → messages under SQS's limits, and messages → batches of one `SendMessageBatch`.
+
+use shared::event::Event;
+use shared::limits::{MESSAGE_ENVELOPE_BYTES_MAX, SQS_BATCH_ENTRIES_MAX, SQS_MESSAGE_BYTES_MAX};
+use shared::message::{Message, Refused, encoded_bytes};
+
+use crate::queue::Entry;
+
+/// Packs everything of a request into as few messages of about `bytes_target` as an in-order filling gives. An event
+/// larger than that is a message of its own, which `limits` keeps within SQS's.
+#[must_use]
+pub fn pack(envelope: &Message, events: Vec<Event>, refused: Vec<Refused>, bytes_target: usize) -> Vec<Entry> {
+    let mut packer =
+        Packer { envelope, room: bytes_target.saturating_sub(MESSAGE_ENVELOPE_BYTES_MAX), entries: vec![] };
+    let mut open = Open::default();
+    for event in events {
+        packer.make_room(&mut open, encoded_bytes(&event));
+        open.events.push(event);
+    }
+    for item in refused {
+        packer.make_room(&mut open, encoded_bytes(&item));
+        open.refused.push(item);
+    }
+    packer.close(&mut open);
+    packer.entries
+}
+
+struct Packer<'a> {
+    envelope: &'a Message,
+    room: usize,
+    entries: Vec<Entry>,
+}
+
+/// The message that is being filled.
+#[derive(Default)]
+struct Open {
+    events: Vec<Event>,
+    refused: Vec<Refused>,
+    bytes: usize,
+}
+
+impl Packer<'_> {
+    /// Makes sure that `bytes` more fit the open message, closing it if they do not.
+    fn make_room(&mut self, open: &mut Open, bytes: usize) {
+        // One more for the comma between elements.
+        if open.bytes > 0 && open.bytes + bytes + 1 > self.room {
+            self.close(open);
+        }
+        open.bytes += bytes + 1;
+    }
+
+    fn close(&mut self, open: &mut Open) {
+        let Open { events, refused, .. } = std::mem::take(open);
+        if !events.is_empty() || !refused.is_empty() {
+            let message = Message { events, refused, ..self.envelope.clone() };
+            self.entries.push(Entry { group: message.project.clone(), body: message.encode() });
+        }
+    }
+}
+
+/// Splits entries, in order, into batches that one `SendMessageBatch` takes: at most ten entries and 1 MiB together.
+#[must_use]
+pub fn batches(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut batches: Vec<Vec<Entry>> = Vec::new();
+    let mut bytes = 0;
+    for entry in entries {
+        let size = entry.body.len();
+        match batches.last_mut() {
+            Some(batch) if batch.len() < SQS_BATCH_ENTRIES_MAX && bytes + size <= SQS_MESSAGE_BYTES_MAX => {
+                bytes += size;
+                batch.push(entry);
+            }
+            _ => {
+                bytes = size;
+                batches.push(vec![entry]);
+            }
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use shared::clock::Timestamp;
+    use shared::event::{Identity, Kind};
+    use shared::limits::{EVENT_BYTES_CEILING, MESSAGE_BYTES_TARGET, REFUSED_BYTES_MAX};
+
+    use super::*;
+
+    fn envelope() -> Message {
+        Message {
+            version: shared::message::VERSION,
+            project: "p".repeat(64),
+            source: "s".repeat(64),
+            receipt: "r".repeat(64),
+            received_at: Timestamp::from_millis(0).unwrap(),
+            code_version: "0.1.0".into(),
+            verified: true,
+            events: vec![],
+            refused: vec![],
+        }
+    }
+
+    fn event(index: u32, filler: &str) -> Event {
+        let time = Timestamp::from_millis(0).unwrap();
+        Event {
+            index,
+            id: "i".repeat(400),
+            identity: Identity::Forever,
+            kind: Kind::Track,
+            subject: "é".repeat(480),
+            name: Some("n".into()),
+            data: Some(serde_json::from_str(&format!("{{\"a\":\"{filler}\"}}")).unwrap()),
+            context: None,
+            extra: None,
+            client_time: Some(time),
+            sent_at: Some(time),
+            timestamp: time,
+        }
+    }
+
+    fn item(index: u32, bytes: usize) -> Refused {
+        let body = serde_json::from_str(&format!("\"{}\"", "x".repeat(bytes))).unwrap();
+        Refused { index, reason: "bad_request".into(), detail: String::new(), body }
+    }
+
+    #[test]
+    fn a_typical_request_is_one_message() {
+        let entries = pack(
+            &envelope(),
+            (0..50).map(|index| event(index, "x")).collect(),
+            vec![item(50, 10)],
+            MESSAGE_BYTES_TARGET,
+        );
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].group, "p".repeat(64));
+        let message = Message::decode(&entries[0].body).unwrap();
+        assert_eq!((message.events.len(), message.refused.len()), (50, 1));
+    }
+
+    #[test]
+    fn the_largest_event_and_the_largest_refused_item_fit_a_message_whatever_they_hold() {
+        // U+FFFE is the worst: three bytes that must become six.
+        let event = event(0, &"\u{FFFE}".repeat(EVENT_BYTES_CEILING / 3));
+        let body = serde_json::from_str(&format!("\"{}\"", "\u{FFFF}".repeat(REFUSED_BYTES_MAX / 3))).unwrap();
+        let item = Refused { index: 1, reason: "bad_request".into(), detail: "d".repeat(200), body };
+        let entries = pack(&envelope(), vec![event], vec![item], MESSAGE_BYTES_TARGET);
+        assert_eq!(entries.len(), 2);
+        for entry in entries {
+            assert!(entry.body.len() <= SQS_MESSAGE_BYTES_MAX, "{}", entry.body.len());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn nothing_is_lost_and_every_limit_is_kept(
+            sizes in prop::collection::vec(0_usize..60_000, 0..30),
+            refused in prop::collection::vec(0_usize..60_000, 0..10),
+            target in 3_000_usize..300_000,
+        ) {
+            let events: Vec<Event> = (0..).zip(&sizes).map(|(index, size)| event(index, &"x".repeat(*size))).collect();
+            let items: Vec<Refused> = (1000..).zip(&refused).map(|(index, size)| item(index, *size)).collect();
+            let entries = pack(&envelope(), events, items, target);
+            let (mut indexes, mut refused_indexes) = (vec![], vec![]);
+            for entry in &entries {
+                let message = Message::decode(&entry.body).unwrap();
+                let alone = message.events.len() + message.refused.len() == 1;
+                prop_assert!(alone || entry.body.len() <= target, "{} in {}", entry.body.len(), target);
+                indexes.extend(message.events.iter().map(|event| event.index));
+                refused_indexes.extend(message.refused.iter().map(|item| item.index));
+            }
+            prop_assert_eq!(indexes, (0..u32::try_from(sizes.len()).unwrap()).collect::<Vec<_>>());
+            prop_assert_eq!(refused_indexes.len(), refused.len());
+            let count = entries.len();
+            let batches = batches(entries);
+            prop_assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), count);
+            for batch in batches {
+                prop_assert!((1..=SQS_BATCH_ENTRIES_MAX).contains(&batch.len()));
+                prop_assert!(batch.iter().map(|entry| entry.body.len()).sum::<usize>() <= SQS_MESSAGE_BYTES_MAX);
+            }
+        }
+    }
+}

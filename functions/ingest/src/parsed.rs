@@ -1,0 +1,122 @@
+//! What both protocols' parsers take and give, and the rules that they share.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use shared::clock::Timestamp;
+use shared::event::Event;
+use shared::json::{Members, ObjectWriter};
+use shared::limits::{EVENT_ID_BYTES_MAX, REFUSED_BYTES_MAX};
+use shared::message::Refused;
+use shared::outcome::Reason;
+
+use crate::response::Problem;
+
+/// The circumstances of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// When it came in.
+    pub received_at: Timestamp,
+    /// What it is known by from here on.
+    pub receipt: &'a str,
+    /// The largest event in bytes.
+    pub event_bytes_max: usize,
+}
+
+/// A request, understood.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// The write key that the body carries, if any.
+    pub write_key: Option<String>,
+    /// What can be stored.
+    pub events: Vec<Event>,
+    /// What cannot.
+    pub refused: Vec<Refused>,
+}
+
+/// Why one item can never be stored: the reason, and what exactly is wrong, for a person.
+pub type Refusal = (Reason, String);
+
+/// Reads the members of a body that must be one JSON object.
+///
+/// # Errors
+/// [`Problem::Malformed`] with the place of the mistake.
+pub fn object(text: &str) -> Result<Members<'_>, Problem> {
+    Members::parse(text).map_err(|error| Problem::Malformed(malformed(&error)))
+}
+
+/// What is wrong with a JSON text, in words that quote nothing of it.
+#[must_use]
+pub fn malformed(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        serde_json::error::Category::Data => format!("not a JSON object (line {line}, column {column})"),
+        _ => format!("malformed JSON (line {line}, column {column})"),
+    }
+}
+
+/// The text of a JSON string; `None` for every other value.
+#[must_use]
+pub fn string(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// An id: the text of a string, or a number as it is written. An empty string is no id. `Err` for other values.
+#[expect(clippy::result_unit_err, reason = "the caller knows which id it asked for, and says so")]
+pub fn id(value: Option<&RawValue>) -> Result<Option<String>, ()> {
+    let Some(value) = value else { return Ok(None) };
+    let text = match value.get().as_bytes().first() {
+        Some(b'"') => string(value).ok_or(())?,
+        Some(b'-' | b'0'..=b'9') => value.get().to_owned(),
+        _ => return Err(()),
+    };
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// An event id that fits a key: the producer's own, or its hash where that is longer than [`EVENT_ID_BYTES_MAX`].
+#[must_use]
+pub fn fitting_event_id(id: String) -> String {
+    if id.len() <= EVENT_ID_BYTES_MAX { id } else { shared::keys::hash(&["event id", &id]) }
+}
+
+/// The text by which contents are compared: see [`shared::json::canonical`].
+///
+/// # Errors
+/// A string in it is not valid Unicode.
+pub fn canonical(data: Option<&RawValue>) -> Result<Cow<'static, str>, Refusal> {
+    let Some(data) = data else { return Ok(Cow::Borrowed("")) };
+    let text =
+        shared::json::canonical(data).map_err(|_| (Reason::BadRequest, "a string is not valid Unicode".to_owned()))?;
+    Ok(Cow::Owned(text))
+}
+
+/// All members but those named, plus `more`; `None` if nothing is left.
+#[must_use]
+pub fn rest(members: &Members<'_>, taken: &[&str], more: &[(&str, Option<&RawValue>)]) -> Option<Box<RawValue>> {
+    let mut object = ObjectWriter::default();
+    for (name, value) in members.iter().filter(|(name, _)| !taken.contains(name)) {
+        object.member(name, value);
+    }
+    for (name, value) in more {
+        if let Some(value) = value.filter(|_| members.get(name).is_none()) {
+            object.member(name, value);
+        }
+    }
+    object.finish()
+}
+
+/// Keeps an item that can never be stored, to become a dead letter.
+///
+/// # Errors
+/// [`Problem::EventTooLarge`] if it is too large even for that; then the whole request is refused.
+pub fn refuse(
+    index: u32,
+    item: &RawValue,
+    (reason, detail): Refusal,
+    arrival: &Arrival<'_>,
+) -> Result<Refused, Problem> {
+    if item.get().len() > REFUSED_BYTES_MAX {
+        return Err(Problem::EventTooLarge { index, limit: arrival.event_bytes_max });
+    }
+    Ok(Refused { index, reason: reason.tag().to_owned(), detail, body: item.to_owned() })
+}

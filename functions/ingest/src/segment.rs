@@ -1,0 +1,242 @@
+//! Segment's HTTP API: bodies → events and refused items.
+//!
+//! As with Segment itself, an item that breaks a rule does not spoil its batch, nor is its call answered with an
+//! error: it is kept with Segment's own discard code as its reason.
+
+use serde_json::value::RawValue;
+use shared::clock::Timestamp;
+use shared::event::{Event, Identity, Kind, corrected};
+use shared::json::{Members, ObjectWriter, is_object};
+use shared::limits::{BATCH_EVENTS_MAX, SUBJECT_CHARS_MAX};
+use shared::outcome::Reason;
+
+use crate::parsed::{
+    Arrival, Parsed, Refusal, canonical, fitting_event_id, id, malformed, object, refuse, rest, string,
+};
+use crate::response::Problem;
+use crate::route::SegmentCall;
+use crate::time;
+
+/// What a batch says once for all its items.
+#[derive(Clone, Copy, Default)]
+struct Common<'a> {
+    context: Option<&'a RawValue>,
+    integrations: Option<&'a RawValue>,
+    sent_at: Option<Timestamp>,
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// What is wrong with the request as a whole; items that are wrong are among [`Parsed::refused`].
+pub fn parse(call: SegmentCall, text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
+    match call {
+        SegmentCall::Single(kind) => single(kind, text, arrival),
+        SegmentCall::Batch => batch(text, arrival),
+    }
+}
+
+fn single(kind: Kind, text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
+    let members = object(text)?;
+    if text.len() > arrival.event_bytes_max {
+        return Err(Problem::EventTooLarge { index: 0, limit: arrival.event_bytes_max });
+    }
+    let mut parsed = Parsed { write_key: members.get("writeKey").and_then(string), ..Parsed::default() };
+    match event(0, kind, &members, Common::default(), arrival) {
+        Ok(event) => parsed.events.push(event),
+        Err(refusal) => {
+            let item =
+                serde_json::from_str::<&RawValue>(text).map_err(|error| Problem::Malformed(malformed(&error)))?;
+            parsed.refused.push(refuse(0, item, refusal, arrival)?);
+        }
+    }
+    Ok(parsed)
+}
+
+fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
+    let members = object(text)?;
+    let items = members.get("batch").ok_or_else(|| Problem::Malformed("no batch in it".to_owned()))?;
+    let items: Vec<&RawValue> =
+        serde_json::from_str(items.get()).map_err(|_| Problem::Malformed("the batch is not an array".to_owned()))?;
+    if items.is_empty() {
+        return Err(Problem::EmptyBatch);
+    }
+    if items.len() > BATCH_EVENTS_MAX {
+        return Err(Problem::BatchTooLong { items: items.len() });
+    }
+    let common = Common {
+        context: members.get("context").filter(|context| is_object(context)),
+        integrations: members.get("integrations"),
+        sent_at: members.get("sentAt").and_then(time::from_json),
+    };
+    let mut parsed = Parsed { write_key: members.get("writeKey").and_then(string), ..Parsed::default() };
+    for (index, item) in (0..).zip(items) {
+        match batch_item(index, item, common, arrival) {
+            Ok((event, write_key)) => {
+                // Some clients put the key into each item and none beside them.
+                parsed.write_key = parsed.write_key.or(write_key);
+                parsed.events.push(event);
+            }
+            Err(refusal) => parsed.refused.push(refuse(index, item, refusal, arrival)?),
+        }
+    }
+    Ok(parsed)
+}
+
+fn batch_item(
+    index: u32,
+    item: &RawValue,
+    common: Common<'_>,
+    arrival: &Arrival<'_>,
+) -> Result<(Event, Option<String>), Refusal> {
+    let limit = arrival.event_bytes_max;
+    if item.get().len() > limit {
+        return Err((Reason::EventTooLarge, format!("the event is larger than {limit} bytes")));
+    }
+    let members = Members::parse(item.get()).map_err(|error| (Reason::BadRequest, malformed(&error)))?;
+    let kind = match members.get("type").and_then(string).as_deref() {
+        Some("track") => Kind::Track,
+        Some("identify") => Kind::Identify,
+        Some("page") => Kind::Page,
+        Some("screen") => Kind::Screen,
+        Some("group") => Kind::Group,
+        Some("alias") => Kind::Alias,
+        Some(_) => return Err((Reason::UnsupportedEventType, "the type is none of those known".to_owned())),
+        None => return Err((Reason::UnsupportedEventType, "the type is missing or not a string".to_owned())),
+    };
+    let event = event(index, kind, &members, common, arrival)?;
+    Ok((event, members.get("writeKey").and_then(string)))
+}
+
+fn event(
+    index: u32,
+    kind: Kind,
+    members: &Members<'_>,
+    common: Common<'_>,
+    arrival: &Arrival<'_>,
+) -> Result<Event, Refusal> {
+    let (subject, subject_member) = subject(members)?;
+    let name = name(kind, members)?;
+    let data = data(kind, members)?;
+    let target = target(kind, members)?;
+    let client_time = members
+        .get("originalTimestamp")
+        .and_then(time::from_json)
+        .or(members.get("timestamp").and_then(time::from_json));
+    let sent_at = members.get("sentAt").and_then(time::from_json).or(common.sent_at);
+    let message_id = id(members.get("messageId")).map_err(|()| not_an_id("messageId"))?;
+    let (id, identity) = match (message_id, client_time) {
+        (Some(id), _) => (fitting_event_id(id), Identity::Forever),
+        (None, Some(time)) => {
+            let target = target.as_deref().unwrap_or_default();
+            let name = name.as_deref().unwrap_or_default();
+            let parts = ["segment", kind.tag(), name, &subject, &canonical(data)?, target, &time.to_string()];
+            (shared::keys::hash(&parts), Identity::Forever)
+        }
+        (None, None) => (format!("{}-{index}", arrival.receipt), Identity::Fresh),
+    };
+    let name_member = if kind == Kind::Track { "event" } else { "name" };
+    let data_member = if matches!(kind, Kind::Identify | Kind::Group) { "traits" } else { "properties" };
+    let taken = [
+        "type",
+        subject_member,
+        name_member,
+        data_member,
+        "messageId",
+        "timestamp",
+        "originalTimestamp",
+        "sentAt",
+        "context",
+        "writeKey",
+    ];
+    Ok(Event {
+        index,
+        id,
+        identity,
+        kind,
+        subject,
+        name,
+        data: data.map(ToOwned::to_owned),
+        context: context(members, common.context)?,
+        extra: rest(members, &taken, &[("integrations", common.integrations)]),
+        client_time,
+        sent_at,
+        timestamp: corrected(arrival.received_at, client_time, sent_at),
+    })
+}
+
+/// Whom the event is about, and the member that says so.
+fn subject(members: &Members<'_>) -> Result<(String, &'static str), Refusal> {
+    for member in ["userId", "anonymousId"] {
+        if let Some(subject) = id(members.get(member)).map_err(|()| not_an_id(member))? {
+            return match subject.chars().count() {
+                0..=SUBJECT_CHARS_MAX => Ok((subject, member)),
+                chars => Err((Reason::IdTooLong, format!("{member} has {chars} characters"))),
+            };
+        }
+    }
+    Err((Reason::NoUserAnonId, "neither userId nor anonymousId".to_owned()))
+}
+
+fn not_an_id(member: &str) -> Refusal {
+    (Reason::IdNotString, format!("{member} is neither a string nor a number"))
+}
+
+fn name(kind: Kind, members: &Members<'_>) -> Result<Option<String>, Refusal> {
+    match kind {
+        Kind::Track => {
+            let event = members.get("event").ok_or((Reason::EventNotDefined, "no event".to_owned()))?;
+            let name = string(event).ok_or((Reason::EventNotString, "event is not a string".to_owned()))?;
+            if name.is_empty() { Err((Reason::EventNotDefined, "event is empty".to_owned())) } else { Ok(Some(name)) }
+        }
+        Kind::Page | Kind::Screen => {
+            if members.get("category").is_some_and(|category| string(category).is_none()) {
+                return Err((Reason::CategoryNotString, "category is not a string".to_owned()));
+            }
+            let not_string = || (Reason::NameNotString, "name is not a string".to_owned());
+            members.get("name").map(|name| string(name).ok_or_else(not_string)).transpose()
+        }
+        Kind::Identify | Kind::Group | Kind::Alias => Ok(None),
+    }
+}
+
+fn data<'a>(kind: Kind, members: &Members<'a>) -> Result<Option<&'a RawValue>, Refusal> {
+    let (member, reason) = match kind {
+        Kind::Identify | Kind::Group => ("traits", Reason::TraitsNotObject),
+        Kind::Track | Kind::Page | Kind::Screen | Kind::Alias => ("properties", Reason::PropertiesNotObject),
+    };
+    match members.get(member) {
+        Some(value) if !is_object(value) => Err((reason, format!("{member} is not an object"))),
+        value => Ok(value),
+    }
+}
+
+/// The other id that the call needs: the group of a group call, the former id of an alias.
+fn target(kind: Kind, members: &Members<'_>) -> Result<Option<String>, Refusal> {
+    let member = match kind {
+        Kind::Group => "groupId",
+        Kind::Alias => "previousId",
+        Kind::Track | Kind::Identify | Kind::Page | Kind::Screen => return Ok(None),
+    };
+    match id(members.get(member)).map_err(|()| not_an_id(member))? {
+        Some(target) => Ok(Some(target)),
+        None => Err((Reason::IdRequired, format!("no {member}"))),
+    }
+}
+
+/// The item's own context over the batch's.
+fn context(members: &Members<'_>, common: Option<&RawValue>) -> Result<Option<Box<RawValue>>, Refusal> {
+    let own = members.get("context");
+    if own.is_some_and(|context| !is_object(context)) {
+        return Err((Reason::BadRequest, "context is not an object".to_owned()));
+    }
+    let (Some(own), Some(common)) = (own, common) else { return Ok(own.or(common).map(ToOwned::to_owned)) };
+    let read = |context| Members::parse(context).map_err(|error| (Reason::BadRequest, malformed(&error)));
+    let (own, common) = (read(own.get())?, read(common.get())?);
+    let names: std::collections::HashSet<&str> = own.iter().map(|(name, _)| name).collect();
+    let mut merged = ObjectWriter::default();
+    for (name, value) in common.iter().filter(|(name, _)| !names.contains(name)).chain(own.iter()) {
+        merged.member(name, value);
+    }
+    Ok(merged.finish())
+}

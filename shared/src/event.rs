@@ -1,0 +1,132 @@
+//! The canonical event: what every protocol's calls become.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::clock::Timestamp;
+
+/// What a producer's call says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Somebody did something.
+    Track,
+    /// Somebody is somebody: traits of a person.
+    Identify,
+    /// Somebody saw a page of a site.
+    Page,
+    /// Somebody saw a screen of an app.
+    Screen,
+    /// Somebody belongs to a group.
+    Group,
+    /// Two ids are one person.
+    Alias,
+}
+
+impl Kind {
+    /// The word for it in messages, items, logs and metrics.
+    #[must_use]
+    pub fn tag(self) -> &'static str {
+        match self {
+            Kind::Track => "track",
+            Kind::Identify => "identify",
+            Kind::Page => "page",
+            Kind::Screen => "screen",
+            Kind::Group => "group",
+            Kind::Alias => "alias",
+        }
+    }
+}
+
+/// For how long two events with the same id are the same event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// For ever: the producer gave the event something of its own (an id, a time).
+    Forever,
+    /// For [`crate::limits::IDENTITY_WINDOW`] from the first: all there is to go by is the content.
+    Window,
+    /// Never: nothing distinguishes a repetition from a second event, so each call is its own. Redelivery of the same
+    /// message is recognised all the same.
+    Fresh,
+}
+
+/// One event of one producer. Its project, source, receipt and time of arrival are those of its [`Message`].
+///
+/// Free-form JSON is carried as the producer wrote it, and parsed only where a rule needs it.
+///
+/// [`Message`]: crate::message::Message
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the request, from 0.
+    pub index: u32,
+    /// What makes the event itself, within its project; at most [`crate::limits::EVENT_ID_BYTES_MAX`] bytes.
+    pub id: String,
+    /// How long `id` tells it from others.
+    pub identity: Identity,
+    /// What the call says.
+    pub kind: Kind,
+    /// Whom it is about: a user id, else an anonymous id, else an e-mail address.
+    pub subject: String,
+    /// The event's name (track), or the name of the page or screen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+    /// Properties (track, page, screen) or traits (identify, group): a JSON object.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub data: Option<Box<RawValue>>,
+    /// Segment's `context`: a JSON object.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub context: Option<Box<RawValue>>,
+    /// Everything else that the producer sent with the event, credentials taken out: a JSON object.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub extra: Option<Box<RawValue>>,
+    /// When it happened by the producer's clock.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client_time: Option<Timestamp>,
+    /// When it was sent by the producer's clock.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sent_at: Option<Timestamp>,
+    /// When it happened by our clock: see [`corrected`].
+    pub timestamp: Timestamp,
+}
+
+/// The time of an event by our clock: `received_at − (sent_at − client_time)`, never later than `received_at`.
+///
+/// Without `sent_at` the producer's clock is taken at its word; without `client_time` the event happened when it came.
+#[must_use]
+pub fn corrected(received_at: Timestamp, client_time: Option<Timestamp>, sent_at: Option<Timestamp>) -> Timestamp {
+    let moment = match (client_time, sent_at) {
+        (Some(client), Some(sent)) => {
+            Timestamp::from_millis_clamped(received_at.as_millis() - (sent.as_millis() - client.as_millis()))
+        }
+        (Some(client), None) => client,
+        (None, _) => received_at,
+    };
+    moment.min(received_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis).unwrap()
+    }
+
+    #[test]
+    fn the_clock_of_a_producer_is_corrected_by_what_it_says_of_itself() {
+        let received = at(1_000_000);
+        let cases = [
+            (Some(at(400_000)), Some(at(500_000)), at(900_000), "a clock that is behind"),
+            (Some(at(9_400_000)), Some(at(9_500_000)), at(900_000), "a clock that is ahead"),
+            (Some(at(600_000)), Some(at(500_000)), received, "sent before it happened: never in the future"),
+            (Some(at(400_000)), None, at(400_000), "no time of sending: taken at its word"),
+            (Some(at(2_000_000)), None, received, "taken at its word, but never in the future"),
+            (None, Some(at(500_000)), received, "no time at all"),
+            (None, None, received, "nothing"),
+        ];
+        for (client, sent, expected, case) in cases {
+            assert_eq!(corrected(received, client, sent), expected, "{case}");
+        }
+    }
+}

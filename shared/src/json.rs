@@ -1,0 +1,279 @@
+//! Looking at JSON without parsing what no rule needs: the members of one object, each value left as its text.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The members of one JSON object in their order, values unparsed. Where a name stands twice, the last counts, as in
+/// most parsers.
+#[derive(Debug, Default)]
+pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    /// Reads the members of an object.
+    ///
+    /// # Errors
+    /// `text` is not a JSON object.
+    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The value of a member; `None` where it is absent or `null`, which mean the same to every protocol here.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        let value = self.0.iter().rev().find(|(key, _)| key == name)?.1;
+        (value.get() != "null").then_some(value)
+    }
+
+    /// Each name once, with the value that counts, in the order of first appearance.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        let last: BTreeMap<&str, &'a RawValue> = self.0.iter().map(|(key, value)| (key.as_ref(), *value)).collect();
+        let mut seen = HashSet::new();
+        self.0.iter().filter_map(move |(key, _)| seen.insert(key.as_ref()).then(|| (key.as_ref(), last[key.as_ref()])))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(name) = map.next_key::<Name<'de>>()? {
+                    members.push((name.0, map.next_value()?));
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor).map(Members)
+    }
+}
+
+/// A member's name, borrowed where it has no escapes; serde's own `Cow` always copies.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member's name")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(name))
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(name.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor).map(Name)
+    }
+}
+
+/// Writes one JSON object member by member, values as the text they are.
+#[derive(Debug, Default)]
+pub struct ObjectWriter(String);
+
+impl ObjectWriter {
+    /// Adds a member.
+    pub fn member(&mut self, name: &str, value: &RawValue) {
+        self.0.push(if self.0.is_empty() { '{' } else { ',' });
+        self.0.push_str(&string_text(name));
+        self.0.push(':');
+        self.0.push_str(value.get());
+    }
+
+    /// The object; `None` if no member was added.
+    #[must_use]
+    pub fn finish(mut self) -> Option<Box<RawValue>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.push('}');
+        Some(RawValue::from_string(self.0).expect("names are escaped and values are JSON"))
+    }
+}
+
+/// The JSON text of a string.
+#[must_use]
+pub fn string_text(string: &str) -> String {
+    serde_json::to_string(string).expect("a string always has a JSON text")
+}
+
+/// A string as a JSON value.
+#[must_use]
+pub fn string_value(string: &str) -> Box<RawValue> {
+    RawValue::from_string(string_text(string)).expect("the text of a string is JSON")
+}
+
+/// Whether the value is an object, judged by its first character.
+#[must_use]
+pub fn is_object(value: &RawValue) -> bool {
+    value.get().starts_with('{')
+}
+
+/// The deepest nesting of arrays and objects in a text, which need not be valid JSON. One pass, no recursion.
+#[must_use]
+pub fn nesting_depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0_usize);
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                // Inside a string only its end and escapes matter.
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'\\' => drop(bytes.next()),
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// One text for all texts of the same value: members sorted by name, strings escaped alike, no white space.
+///
+/// Numbers keep their text, since two large numbers may differ only in digits that a float has no room for. So `1` and
+/// `1.0` are two values here, which can only keep two events apart.
+///
+/// # Errors
+/// A string in it is not valid Unicode (a lone surrogate).
+pub fn canonical(value: &RawValue) -> Result<String, serde_json::Error> {
+    let mut text = String::with_capacity(value.get().len());
+    write_canonical(value, &mut text)?;
+    Ok(text)
+}
+
+// Recursion is bounded by `NESTING_DEPTH_MAX`, which every body is checked against before it is parsed.
+fn write_canonical(value: &RawValue, out: &mut String) -> Result<(), serde_json::Error> {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            let members = Members::parse(text)?;
+            let sorted: BTreeMap<&str, &RawValue> = members.iter().collect();
+            out.push('{');
+            for (position, (name, member)) in sorted.into_iter().enumerate() {
+                if position > 0 {
+                    out.push(',');
+                }
+                out.push_str(&string_text(name));
+                out.push(':');
+                write_canonical(member, out)?;
+            }
+            out.push('}');
+        }
+        Some(b'[') => {
+            out.push('[');
+            for (position, element) in serde_json::from_str::<Vec<&RawValue>>(text)?.into_iter().enumerate() {
+                if position > 0 {
+                    out.push(',');
+                }
+                write_canonical(element, out)?;
+            }
+            out.push(']');
+        }
+        Some(b'"') => out.push_str(&string_text(&serde_json::from_str::<String>(text)?)),
+        _ => out.push_str(text),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn the_last_of_two_members_of_one_name_counts_and_null_is_absence() {
+        let members = Members::parse(r#"{"a":1,"b":null,"a":2,"\u0063":3}"#).unwrap();
+        assert_eq!(members.get("a").unwrap().get(), "2");
+        assert!(members.get("b").is_none());
+        assert_eq!(members.get("c").unwrap().get(), "3");
+        assert_eq!(
+            members.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>(),
+            ["a=2", "b=null", "c=3"]
+        );
+    }
+
+    #[test]
+    fn what_is_not_an_object_has_no_members() {
+        for text in ["[]", "1", "\"a\"", "null", "", "{", "{\"a\"}", "{} {}", "{\"\\ud800\":1}"] {
+            assert!(Members::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_strings() {
+        for (text, depth) in [("1", 0), ("{}", 1), (r#"{"a":[{}]}"#, 3), (r#""[[[\"[[""#, 0), ("[[[[", 4), ("]]", 0)] {
+            assert_eq!(nesting_depth(text.as_bytes()), depth, "{text}");
+        }
+    }
+
+    #[test]
+    fn canonical_text_is_the_same_for_the_same_value() {
+        for (text, expected) in [
+            (r#"{ "b" : [ 1 , "\u0061" ] , "a" : { } }"#, r#"{"a":{},"b":[1,"a"]}"#),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
+            ("{}", "{}"),
+            ("[{},{}]", "[{},{}]"),
+            ("[]", "[]"),
+            ("12345678901234567890123", "12345678901234567890123"),
+            (r#"{"a":null}"#, r#"{"a":null}"#),
+        ] {
+            assert_eq!(canonical(&raw(text)).unwrap(), expected, "{text}");
+        }
+        assert!(canonical(&raw(r#""\ud800""#)).is_err());
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            ".{0,6}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+                prop::collection::btree_map(".{0,4}", inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_text_ignores_layout_and_keeps_the_value(value in any_json()) {
+            let compact = canonical(&raw(&value.to_string())).unwrap();
+            let pretty = canonical(&raw(&serde_json::to_string_pretty(&value).unwrap())).unwrap();
+            prop_assert_eq!(&compact, &pretty);
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&compact).unwrap(), value);
+        }
+    }
+}

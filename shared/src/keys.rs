@@ -1,0 +1,90 @@
+//! Projects and write keys, and where the table keeps them.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use crate::limits::{PROJECT_BYTES_MAX, WRITE_KEY_BYTES_MAX};
+
+/// Whether a text may name a project: lower-case letters, digits and hyphens, at most
+/// [`PROJECT_BYTES_MAX`] bytes. So it never contains the `#` that ends it in a key, nor looks like one of the
+/// upper-case words that other items' keys begin with.
+#[must_use]
+pub fn is_project(name: &str) -> bool {
+    (1..=PROJECT_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Whether a text can be a write key at all.
+#[must_use]
+pub fn is_write_key(key: &str) -> bool {
+    (1..=WRITE_KEY_BYTES_MAX).contains(&key.len())
+}
+
+/// The SHA-256 of a write key in hexadecimal; the key itself is never stored.
+#[must_use]
+pub fn write_key_hash(key: &str) -> String {
+    use std::fmt::Write;
+    Sha256::digest(key.as_bytes()).iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
+}
+
+/// The partition key of a write key's item.
+#[must_use]
+pub fn write_key_partition(hash: &str) -> String {
+    format!("KEY#{hash}")
+}
+
+/// The sort key of a write key's item.
+pub const WRITE_KEY_SORT: &str = "KEY";
+
+/// The attributes of a write key's item.
+pub mod write_key_attribute {
+    /// The project that the key belongs to.
+    pub const PROJECT: &str = "project";
+    /// The name of the source: one write key of a project.
+    pub const SOURCE: &str = "source";
+    /// Whether the key is out of use (boolean, absent means in use).
+    pub const DISABLED: &str = "disabled";
+}
+
+/// A 128-bit hash over parts, as 22 characters. Parts are told apart by their lengths, so that no two lists of parts
+/// are taken for each other.
+#[must_use]
+pub fn hash(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    URL_SAFE_NO_PAD.encode(&digest.finalize()[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_name_cannot_be_mistaken_for_another_key() {
+        for name in ["dev", "a", "team-7", &"x".repeat(PROJECT_BYTES_MAX)] {
+            assert!(is_project(name), "{name}");
+        }
+        for name in ["", "KEY", "a#b", "Dev", "a b", "é", &"x".repeat(PROJECT_BYTES_MAX + 1)] {
+            assert!(!is_project(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_write_key_is_the_known_one() {
+        assert_eq!(write_key_hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn parts_are_told_apart() {
+        assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+        assert_ne!(hash(&["a"]), hash(&["a", ""]));
+        assert_eq!(hash(&["a", "b"]).len(), 22);
+    }
+}

@@ -1,0 +1,186 @@
+//! The message: the versioned envelope that carries a request's events through the queue.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::clock::Timestamp;
+use crate::event::Event;
+
+/// The version that this code writes, and the only one that it reads.
+pub const VERSION: u32 = 1;
+
+/// The events of one request, or of a part of it, on their way through the queue. Readable as it is in the SQS console.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// The version of this format.
+    pub version: u32,
+    /// The project whose events these are.
+    pub project: String,
+    /// The source (write key) of the project that they came by.
+    pub source: String,
+    /// What the request is known by from here on.
+    pub receipt: String,
+    /// When the request came in.
+    pub received_at: Timestamp,
+    /// The version of the code that wrote the message.
+    pub code_version: String,
+    /// Whether the write key was checked.
+    pub verified: bool,
+    /// What was accepted.
+    #[serde(default)]
+    pub events: Vec<Event>,
+    /// What came in the same request and was refused.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
+}
+
+/// An item of a request that can never be stored, with the reason.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Refused {
+    /// Position in the request, from 0.
+    pub index: u32,
+    /// The tag of a [`crate::outcome::Reason`]. A text, so that an older `consume` reads a newer reason.
+    pub reason: String,
+    /// What exactly was wrong, for a person.
+    pub detail: String,
+    /// The item as the producer wrote it.
+    pub body: Box<RawValue>,
+}
+
+/// Why a text is no [`Message`].
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// It has a version that this code does not know.
+    #[error("message version {0} is not known here")]
+    UnknownVersion(u64),
+    /// It is not JSON of this shape.
+    #[error("not a message: {0}")]
+    Malformed(#[source] serde_json::Error),
+}
+
+impl Message {
+    /// The text of the message, fit for SQS.
+    ///
+    /// SQS refuses U+FFFE and U+FFFF, which JSON allows; they are written as escapes, which makes each twice as long.
+    /// Every other character that SQS refuses is one that JSON must escape anyway.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        fit_for_sqs(serde_json::to_string(self).expect("a message has only text and numbers"))
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// Another version, or not a message at all. Both are final: no retry makes it one.
+    pub fn decode(text: &str) -> Result<Self, DecodeError> {
+        #[derive(Deserialize)]
+        struct Peek {
+            version: u64,
+        }
+        let peek: Peek = serde_json::from_str(text).map_err(DecodeError::Malformed)?;
+        if peek.version != u64::from(VERSION) {
+            return Err(DecodeError::UnknownVersion(peek.version));
+        }
+        serde_json::from_str(text).map_err(DecodeError::Malformed)
+    }
+}
+
+/// Escapes the two characters that JSON allows and SQS refuses. They can only stand inside strings, where an escape
+/// means the same.
+fn fit_for_sqs(text: String) -> String {
+    if !text.contains(['\u{FFFE}', '\u{FFFF}']) {
+        return text;
+    }
+    text.replace('\u{FFFE}', "\\ufffe").replace('\u{FFFF}', "\\uffff")
+}
+
+/// How many bytes `value` takes inside [`Message::encode`]'s text.
+#[must_use]
+pub fn encoded_bytes<T: Serialize>(value: &T) -> usize {
+    fit_for_sqs(serde_json::to_string(value).expect("events and refused items have only text and numbers")).len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Identity, Kind};
+    use proptest::prelude::*;
+
+    fn message(data: &str) -> Message {
+        let now = Timestamp::from_millis(1_700_000_000_123).unwrap();
+        Message {
+            version: VERSION,
+            project: "dev".into(),
+            source: "default".into(),
+            receipt: "r1".into(),
+            received_at: now,
+            code_version: "0.1.0".into(),
+            verified: true,
+            events: vec![Event {
+                index: 0,
+                id: "m1".into(),
+                identity: Identity::Forever,
+                kind: Kind::Track,
+                subject: "u1".into(),
+                name: Some("Signed Up".into()),
+                data: Some(serde_json::from_str(data).unwrap()),
+                context: None,
+                extra: None,
+                client_time: Some(now),
+                sent_at: None,
+                timestamp: now,
+            }],
+            refused: vec![],
+        }
+    }
+
+    #[test]
+    fn the_wire_form_is_pinned() {
+        let text = message(r#"{"plan":"pro","n":1.50}"#).encode();
+        assert_eq!(
+            text,
+            r#"{"version":1,"project":"dev","source":"default","receipt":"r1","received_at":"2023-11-14T22:13:20.123Z","code_version":"0.1.0","verified":true,"events":[{"index":0,"id":"m1","identity":"forever","kind":"track","subject":"u1","name":"Signed Up","data":{"plan":"pro","n":1.50},"client_time":"2023-11-14T22:13:20.123Z","timestamp":"2023-11-14T22:13:20.123Z"}],"refused":[]}"#
+        );
+    }
+
+    #[test]
+    fn other_versions_are_told_from_damage() {
+        let text = message("{}").encode();
+        assert!(matches!(
+            Message::decode(&text.replace("\"version\":1", "\"version\":2")),
+            Err(DecodeError::UnknownVersion(2))
+        ));
+        // A later version may have any shape but for its number.
+        assert!(matches!(Message::decode(r#"{"version":7,"parts":[]}"#), Err(DecodeError::UnknownVersion(7))));
+        for damaged in
+            ["", "{}", "[]", "null", "hello", r#"{"version":1}"#, r#"{"version":"1"}"#, &text[..text.len() - 1]]
+        {
+            assert!(matches!(Message::decode(damaged), Err(DecodeError::Malformed(_))), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn characters_that_sqs_refuses_are_escaped_and_read_back() {
+        let text = message("{\"a\":\"\u{FFFE}\u{FFFF}\u{FFFD}\"}").encode();
+        assert!(!text.contains(['\u{FFFE}', '\u{FFFF}']));
+        let data = Message::decode(&text).unwrap().events[0].data.clone().unwrap();
+        let value: serde_json::Value = serde_json::from_str(data.get()).unwrap();
+        assert_eq!(value["a"], "\u{FFFE}\u{FFFF}\u{FFFD}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives_the_queue(name in "\\PC*|[\u{0}-\u{ffff}]*", subject in ".*") {
+            let mut sent = message("{}");
+            sent.events[0].name = Some(name.clone());
+            sent.events[0].subject = subject.clone();
+            let text = sent.encode();
+            // The characters that SQS takes, from the description of SendMessage.
+            let sqs_takes_it = text.chars().all(|c| matches!(c, '\u{9}' | '\u{A}' | '\u{D}' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..));
+            prop_assert!(sqs_takes_it);
+            let received = Message::decode(&text).unwrap();
+            prop_assert_eq!(received.events[0].name.as_deref(), Some(name.as_str()));
+            prop_assert_eq!(&received.events[0].subject, &subject);
+        }
+    }
+}
