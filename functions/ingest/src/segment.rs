@@ -240,3 +240,6 @@ fn context(members: &Members<'_>, common: Option<&RawValue>) -> Result<Option<Bo
     }
     Ok(merged.finish())
 }
+
+#[cfg(test)]
+mod tests;

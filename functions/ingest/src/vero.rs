@@ -146,3 +146,6 @@ fn within_limit(name: &str, text: &str) -> Result<(), Problem> {
 fn bad(what: &str) -> Problem {
     Problem::BadParameter(what.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

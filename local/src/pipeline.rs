@@ -1,0 +1,166 @@
+//! The pipeline, put together as the template describes it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use shared::clock::{Clock, SystemClock};
+use tokio::net::TcpListener;
+
+use crate::gateway::{Gateway, GatewaySpec};
+use crate::lambda::{FunctionSpec, Lambda, Sink};
+use crate::mapping::Mapping;
+use crate::template::{Function, Settings, Template};
+use crate::{TEMPLATE, clients, dynamodb, mapping, provision, sqs};
+
+/// How the pipeline is to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The port of the HTTP API; 0 for any that is free.
+    pub port: u16,
+    /// The port of SQS; 0 for any that is free.
+    pub sqs_port: u16,
+    /// The port of DynamoDB; 0 for any that is free.
+    pub dynamodb_port: u16,
+    /// The folder that keeps what was acknowledged; `None` for memory only.
+    pub data: Option<PathBuf>,
+    /// The executable that runs a function when it is called with `function NAME`.
+    pub command: PathBuf,
+}
+
+/// A pipeline that runs.
+pub struct Pipeline {
+    gateway: Gateway,
+    mappings: Vec<Mapping>,
+    lambda: Lambda,
+    sqs: sqs::Server,
+    dynamodb: dynamodb::Server,
+    template: Template,
+}
+
+/// Environments of one function at one time. A laptop has no more cores to give them.
+const ENVIRONMENTS_MAX: usize = 4;
+
+impl Pipeline {
+    /// Starts everything, and makes queues, tables and the project `dev` with the write key `dev`.
+    ///
+    /// # Errors
+    /// A port is taken, the data cannot be read, or the template is not understood.
+    pub async fn start(options: Options, sink: Sink) -> anyhow::Result<Self> {
+        let gateway_listener = listen(options.port, "--port").await?;
+        let sqs_listener = listen(options.sqs_port, "--sqs-port").await?;
+        let dynamodb_listener = listen(options.dynamodb_port, "--dynamodb-port").await?;
+        if let Some(data) = &options.data {
+            std::fs::create_dir_all(data).with_context(|| format!("making the folder {}", data.display()))?;
+        }
+        let folder = |name: &str| options.data.as_ref().map(|data| data.join(name));
+        let clock = Arc::new(|| SystemClock.now().as_millis());
+        let sqs = sqs::Server::start(sqs_listener, sqs::Options { clock, data: folder("sqs") }).await?;
+        let dynamodb = dynamodb::Server::start(dynamodb_listener, dynamodb::Options { data: folder("dynamodb") }).await?;
+        let settings = Settings { parameters: BTreeMap::new(), sqs_endpoint: sqs.endpoint() };
+        let template = Template::parse_with(TEMPLATE, &settings)?;
+        let (sqs_client, dynamodb_client) = (clients::sqs(&sqs.endpoint()), clients::dynamodb(&dynamodb.endpoint()));
+        provision::provision(&template, &sqs_client, &dynamodb_client).await?;
+        let events = template.table("EventsTable").context("the template has no EventsTable")?;
+        provision::create_write_key(&dynamodb_client, &events.name, provision::DEV, "default", provision::DEV).await?;
+
+        let endpoints = [
+            ("AWS_ENDPOINT_URL_SQS".to_owned(), sqs.endpoint()),
+            ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), dynamodb.endpoint()),
+            // Fates of single events are told at this level.
+            ("AWS_LAMBDA_LOG_LEVEL".to_owned(), "DEBUG".to_owned()),
+        ];
+        let specs = template.functions.iter().map(|function| spec(function, &options.command, &endpoints));
+        let lambda = Lambda::start(specs, sink);
+        let mappings = start_mappings(&template, &sqs_client, &lambda)?;
+        let front = template.functions.iter().find(|function| function.serves_http);
+        let front = front.context("no function of the template serves the HTTP API")?.binary.clone();
+        let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), GatewaySpec::new(front))?;
+        Ok(Self { gateway, mappings, lambda, sqs, dynamodb, template })
+    }
+
+    /// Where the HTTP API is.
+    #[must_use]
+    pub fn api(&self) -> String {
+        format!("http://{}", self.gateway.address())
+    }
+
+    /// Where SQS is.
+    #[must_use]
+    pub fn sqs(&self) -> &sqs::Server {
+        &self.sqs
+    }
+
+    /// Where DynamoDB is.
+    #[must_use]
+    pub fn dynamodb(&self) -> &dynamodb::Server {
+        &self.dynamodb
+    }
+
+    /// The functions, by the names `ingest` and `consume`.
+    #[must_use]
+    pub fn lambda(&self) -> &Lambda {
+        &self.lambda
+    }
+
+    /// The template that the pipeline was built from.
+    #[must_use]
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// Stops everything in the order in which events flow, so that what is under way can end. Bounded by the bounds of
+    /// its parts.
+    pub async fn stop(self) {
+        self.gateway.stop().await;
+        for mapping in self.mappings {
+            mapping.stop().await;
+        }
+        self.lambda.stop().await;
+        self.sqs.stop().await;
+        self.dynamodb.stop().await;
+    }
+}
+
+async fn listen(port: u16, option: &str) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address).await.with_context(|| format!("listening on {address}; {option} takes another port"))
+}
+
+fn spec(function: &Function, command: &std::path::Path, endpoints: &[(String, String)]) -> FunctionSpec {
+    let mut environment = function.environment.clone();
+    environment.extend(endpoints.iter().cloned());
+    FunctionSpec {
+        name: function.binary.clone(),
+        command: command.to_owned(),
+        args: vec!["function".to_owned(), function.binary.clone()],
+        memory_mb: function.memory_mb,
+        timeout: function.timeout,
+        environment,
+        environments_max: ENVIRONMENTS_MAX,
+    }
+}
+
+fn start_mappings(template: &Template, client: &aws_sdk_sqs::Client, lambda: &Lambda) -> anyhow::Result<Vec<Mapping>> {
+    let mut mappings = Vec::new();
+    for function in &template.functions {
+        for source in &function.queue_mappings {
+            let queue = template.queues.iter().find(|queue| queue.arn == source.queue_arn);
+            let queue = queue.with_context(|| format!("{} reads a queue that the template has not", function.logical_id))?;
+            let concurrency_max = source.maximum_concurrency.map_or(ENVIRONMENTS_MAX, |most| most as usize);
+            let spec = mapping::Spec {
+                queue_url: queue.url.clone(),
+                queue_arn: queue.arn.clone(),
+                function: function.binary.clone(),
+                batch_size: source.batch_size as usize,
+                batching_window: source.batching_window,
+                concurrency_max: concurrency_max.min(ENVIRONMENTS_MAX),
+                report_batch_item_failures: source.report_batch_item_failures,
+            };
+            mappings.push(Mapping::start(spec, client.clone(), lambda.clone()));
+        }
+    }
+    Ok(mappings)
+}

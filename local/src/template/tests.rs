@@ -1,0 +1,201 @@
+//! The project's own template as the local pipeline sees it, and what broken templates are told.
+
+use super::*;
+
+const OURS: &str = include_str!("../../../template.yaml");
+
+fn ours() -> Template {
+    Template::parse(OURS).unwrap()
+}
+
+/// A template with one broken resource, and the whole chain of its error.
+fn error(text: &str) -> String {
+    format!("{:#}", Template::parse(text).unwrap_err())
+}
+
+#[test]
+fn the_tables_are_those_of_the_template() {
+    let template = ours();
+    let ids: Vec<&str> = template.tables.iter().map(|table| table.logical_id.as_str()).collect();
+    assert_eq!(ids, ["EventsTable", "DeadLettersTable", "SpillTable"]);
+    let key = |attribute: &str| Key { attribute: attribute.to_owned(), kind: "S".to_owned() };
+    for table in &template.tables {
+        assert_eq!(table.name, format!("holdfast-{}", table.logical_id));
+        assert_eq!((&table.partition_key, table.sort_key.as_ref()), (&key("pk"), Some(&key("sk"))));
+        assert_eq!(table.ttl_attribute.as_deref(), Some("ttl"));
+    }
+    assert_eq!(template.table("EventsTable").unwrap().stream_view_type, None);
+    assert_eq!(template.table("SpillTable").unwrap().stream_view_type.as_deref(), Some("NEW_IMAGE"));
+}
+
+#[test]
+fn the_queues_are_those_of_the_template() {
+    let template = ours();
+    let (events, quarantine) = (template.queue("EventsQueue").unwrap(), template.queue("QuarantineQueue").unwrap());
+    assert_eq!(events.name, "holdfast-events");
+    assert_eq!(events.url, "https://sqs.us-east-1.amazonaws.com/000000000000/holdfast-events");
+    assert_eq!(events.arn, "arn:aws:sqs:us-east-1:000000000000:holdfast-events");
+    assert_eq!(events.attributes["VisibilityTimeout"], "361");
+    assert_eq!(events.attributes["MessageRetentionPeriod"], "345600");
+    assert_eq!(events.attributes["SqsManagedSseEnabled"], "true");
+    assert_eq!(events.redrive, Some(Redrive { dead_letter_arn: quarantine.arn.clone(), max_receive_count: 10 }));
+    let policy: serde_json::Value = serde_json::from_str(&events.attributes["RedrivePolicy"]).unwrap();
+    assert_eq!(policy, serde_json::json!({"deadLetterTargetArn": quarantine.arn, "maxReceiveCount": 10}));
+    let allowed: serde_json::Value = serde_json::from_str(&quarantine.attributes["RedriveAllowPolicy"]).unwrap();
+    assert_eq!(allowed["sourceQueueArns"], serde_json::json!([events.arn]));
+    assert_eq!(quarantine.redrive, None);
+}
+
+#[test]
+fn the_functions_are_those_of_the_template() {
+    let template = ours();
+    let (ingest, consume) =
+        (template.function("IngestFunction").unwrap(), template.function("ConsumeFunction").unwrap());
+    assert_eq!((ingest.binary.as_str(), ingest.memory_mb, ingest.timeout.as_secs()), ("ingest", 256, 10));
+    assert_eq!((consume.binary.as_str(), consume.memory_mb, consume.timeout.as_secs()), ("consume", 512, 60));
+    assert_eq!((ingest.serves_http, consume.serves_http), (true, false));
+    assert!(ingest.queue_mappings.is_empty());
+    let pairs = |function: &Function| -> Vec<String> {
+        function.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    };
+    assert_eq!(
+        pairs(ingest),
+        [
+            "EVENTS_QUEUE_URL=https://sqs.us-east-1.amazonaws.com/000000000000/holdfast-events",
+            "EVENTS_TABLE_NAME=holdfast-EventsTable",
+            "EVENT_BYTES_MAX=262144",
+            "REQUEST_BYTES_MAX=1048576",
+        ]
+    );
+    assert_eq!(
+        pairs(consume),
+        [
+            "DEAD_LETTERS_RETENTION_DAYS=90",
+            "DEAD_LETTERS_TABLE_NAME=holdfast-DeadLettersTable",
+            "EVENTS_TABLE_NAME=holdfast-EventsTable",
+        ]
+    );
+    assert_eq!(
+        consume.queue_mappings,
+        [QueueMapping {
+            name: "Queue".to_owned(),
+            queue_arn: template.queue("EventsQueue").unwrap().arn.clone(),
+            batch_size: 10,
+            batching_window: Duration::from_secs(1),
+            report_batch_item_failures: true,
+            maximum_concurrency: Some(50),
+        }]
+    );
+}
+
+#[test]
+fn a_message_stays_invisible_for_six_time_outs_and_the_window() {
+    let template = ours();
+    for function in &template.functions {
+        for mapping in &function.queue_mappings {
+            let queue = template.queues.iter().find(|queue| queue.arn == mapping.queue_arn).unwrap();
+            let visibility: u64 = queue.attributes["VisibilityTimeout"].parse().unwrap();
+            assert!(visibility >= 6 * function.timeout.as_secs() + mapping.batching_window.as_secs());
+            assert!(mapping.report_batch_item_failures);
+            assert!(mapping.batch_size <= 10 || mapping.batching_window.as_secs() >= 1);
+            assert!(queue.redrive.as_ref().unwrap().max_receive_count >= 5);
+        }
+    }
+}
+
+#[test]
+fn settings_replace_defaults_and_switch_conditions() {
+    let settings = |name: &str, value: &str| Settings {
+        parameters: BTreeMap::from([(name.to_owned(), value.to_owned())]),
+        sqs_endpoint: "http://127.0.0.1:9324".to_owned(),
+    };
+    let template = Template::parse_with(OURS, &settings("AwsEndpointUrl", "http://127.0.0.1:1")).unwrap();
+    let ingest = template.function("IngestFunction").unwrap();
+    assert_eq!(ingest.environment["AWS_ENDPOINT_URL"], "http://127.0.0.1:1");
+    assert_eq!(ingest.environment["EVENTS_QUEUE_URL"], "http://127.0.0.1:9324/000000000000/holdfast-events");
+    for (name, value, said) in [
+        ("Stage", "production", "the parameter Stage: \"production\" is not one of its values"),
+        ("EventBytesMax", "9999999", "the parameter EventBytesMax: 9999999 is not a number from 1024 to 393216"),
+        (
+            "EventBytesMax",
+            "many",
+            "the parameter EventBytesMax: \"many\" is not a whole number: invalid digit found in string",
+        ),
+        ("Colour", "blue", "the template has no parameter Colour"),
+    ] {
+        let error = Template::parse_with(OURS, &settings(name, value)).unwrap_err();
+        assert_eq!(format!("{error:#}"), said);
+    }
+}
+
+#[test]
+fn errors_name_resource_and_property() {
+    let queue = |property: &str| format!("Resources: {{Q: {{Type: AWS::SQS::Queue, Properties: {{{property}}}}}}}");
+    for (text, said) in [
+        ("Resources: [", "the template is not YAML"),
+        ("Outputs: {}", "the template has no Resources"),
+        ("Resources: {Q: {}}", "Q.Type is missing"),
+        (
+            &queue("VisibilityTimeout: !Ref Nothing"),
+            "Q: VisibilityTimeout: !Ref: there is no parameter or resource Nothing",
+        ),
+        (&queue("VisibilityTimeout: [1]"), "Q.VisibilityTimeout: it is not a text, a number or a boolean"),
+        (&queue("FifoQueue: true"), "Q.FifoQueue is not known here"),
+        (&queue("RedrivePolicy: {maxReceiveCount: 3}"), "Q.RedrivePolicy.deadLetterTargetArn is missing"),
+        (&queue("QueueName: !Sub 'a-${Q'"), "Q: QueueName: !Sub: a ${ is not closed"),
+        (&queue("DelaySeconds: !Transform x"), "Q: DelaySeconds: !Transform: this function is not known"),
+        (&queue("DelaySeconds: !If [Never, 1, 2]"), "Q: DelaySeconds: !If: there is no condition Never"),
+        ("Parameters: {P: {Type: String}}\nResources: {}", "the parameter P: it has no default and is not set"),
+        (
+            "Resources: {T: {Type: AWS::DynamoDB::Table, Properties: {AttributeDefinitions: [], KeySchema: [{AttributeName: pk, KeyType: HASH}]}}}",
+            "T.AttributeDefinitions lacks pk, a key",
+        ),
+        (
+            "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Timeout: soon}, Metadata: {BuildProperties: {Binary: f}}}}",
+            "F.Timeout is \"soon\", not a whole number",
+        ),
+        ("Resources: {F: {Type: AWS::Serverless::Function}}", "F.Metadata.BuildProperties.Binary is missing"),
+        (
+            "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Events: {E: {Type: Schedule}}}, Metadata: {BuildProperties: {Binary: f}}}}",
+            "F.Events.E.Type is not known here",
+        ),
+        (
+            "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Events: {E: {Type: SQS, Properties: {Queue: a, FilterCriteria: {}}}}}, Metadata: {BuildProperties: {Binary: f}}}}",
+            "F.Events.E.FilterCriteria is not known here",
+        ),
+        (
+            "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Events: {E: {Type: SQS, Properties: {Queue: a}}}}, Metadata: {BuildProperties: {Binary: f}}}}",
+            "the event E reads a, which is no queue of the template",
+        ),
+    ] {
+        let error = error(text);
+        assert!(error.starts_with(said), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn a_circle_of_references_ends_in_an_error() {
+    let names = error("Resources: {Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref Q}}}");
+    assert!(names.ends_with("the values refer to one another in a circle or are nested too deep"), "{names}");
+    let conditions = error("Conditions: {A: !Not [!Condition A]}\nResources: {Q: {Type: T, Condition: A}}");
+    assert!(conditions.ends_with("in a circle or are nested too deep"), "{conditions}");
+}
+
+#[test]
+fn what_the_template_does_not_set_is_as_in_aws() {
+    let template = Template::parse(
+        "Globals: {Function: {Environment: {Variables: {A: 1, B: x}}}}\n\
+         Resources: {Q: {Type: AWS::SQS::Queue}, F: {Type: AWS::Serverless::Function, Metadata: {BuildProperties: \
+         {Binary: f}}, Properties: {Environment: {Variables: {B: y}}, Events: {E: {Type: SQS, Properties: {Queue: \
+         !GetAtt Q.Arn}}}}}, Absent: {Type: AWS::SQS::Queue, Condition: No}}\nConditions: {No: !Equals [a, b]}",
+    )
+    .unwrap();
+    let function = template.function("F").unwrap();
+    assert_eq!((function.memory_mb, function.timeout.as_secs()), (128, 3));
+    let variables = [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "y".to_owned())];
+    assert_eq!(function.environment, BTreeMap::from(variables));
+    let mapping = &function.queue_mappings[0];
+    assert_eq!((mapping.batch_size, mapping.batching_window.as_secs(), mapping.maximum_concurrency), (10, 0, None));
+    assert!(!mapping.report_batch_item_failures);
+    assert!(template.queue("Absent").is_none());
+}

@@ -1,0 +1,57 @@
+//! The law that every test ends with: each accepted event has exactly one fate (promise P2).
+//!
+//! It is checked against the tables as they are, not against what the functions say of themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consume::marker::Claim;
+use consume::store;
+use shared::event::Event;
+use shared::message::Message;
+
+use crate::pipeline::{Item, text};
+
+/// What was accepted, and what came out of the queue.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    accepted: BTreeSet<String>,
+    events: BTreeMap<String, (Message, Event)>,
+}
+
+impl Ledger {
+    /// Notes that every one of a request's items was accepted.
+    pub(crate) fn accept(&mut self, receipt: &str, items: usize) {
+        self.accepted.extend((0..items).map(|index| format!("{receipt}.{index}")));
+    }
+
+    /// Notes what a message carries.
+    pub(crate) fn see(&mut self, message: &Message) {
+        for event in &message.events {
+            self.events.insert(store::origin(message, event), (message.clone(), event.clone()));
+        }
+    }
+}
+
+/// Checks the law.
+pub(crate) fn check(ledger: &Ledger, items: &[Item], letters: &[Item]) {
+    let mut stored = BTreeMap::new();
+    for item in items.iter().filter(|item| text(item, "sk").starts_with("E#")) {
+        *stored.entry(text(item, store::ORIGIN)).or_insert(0) += 1;
+    }
+    let dead: BTreeSet<String> =
+        letters.iter().filter_map(|letter| text(letter, "sk").split_once('#').map(|(_, id)| id.to_owned())).collect();
+    let keys: BTreeSet<(String, String)> = items.iter().map(|item| (text(item, "pk"), text(item, "sk"))).collect();
+    for origin in ledger.accepted.iter().chain(ledger.events.keys()) {
+        let is_stored = stored.get(origin).copied().unwrap_or(0);
+        let is_dead = usize::from(dead.contains(origin));
+        let is_duplicate = ledger.events.get(origin).is_some_and(|(message, event)| {
+            let key = store::item(message, event).key;
+            // Its place is taken by another, or its identity is claimed by another.
+            let claim = Claim::of(event, message).map(|claim| claim.key);
+            let taken = [Some(key), claim].into_iter().flatten().any(|key| keys.contains(&(key.pk, key.sk)));
+            is_stored == 0 && is_dead == 0 && taken
+        });
+        let fates = is_stored + is_dead + usize::from(is_duplicate);
+        assert_eq!(fates, 1, "{origin}: stored {is_stored}, dead {is_dead}, duplicate {is_duplicate}");
+    }
+}

@@ -1,0 +1,10 @@
+//! The harness: the real functions around the stand-ins, in one process and on a clock that stands still.
+//!
+//! A test sends calls, lets messages be delivered as often and in whatever way it likes, and ends with
+//! [`Pipeline::finish`], which checks the promise that every accepted event has exactly one fate. A test that forgets
+//! it fails.
+
+mod law;
+mod pipeline;
+
+pub use pipeline::{Delivered, Item, Pipeline, track};

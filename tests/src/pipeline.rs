@@ -1,0 +1,343 @@
+//! The pipeline under test.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_lambda_events::sqs::SqsEvent;
+use aws_sdk_dynamodb::types::AttributeValue;
+use consume::deliver::Consume;
+use consume::dynamo_table::DynamoTable;
+use ingest::accept::{Account, Call, Ingest};
+use ingest::config::Config;
+use ingest::key_table::KeyTable;
+use ingest::queue::SqsQueue;
+use lambda_runtime::{Context, LambdaEvent};
+use local::provision::{self, DEV};
+use local::template::{Queue, Settings, Template};
+use local::{clients, dynamodb, mapping, sqs};
+use serde_json::{Value, json};
+use shared::clock::{Clock, ManualClock, Timestamp};
+use shared::message::Message;
+use tokio::net::TcpListener;
+
+use crate::law::{self, Ledger};
+
+/// The moment at which every test begins.
+const START_MILLIS: i64 = 1_700_000_000_000;
+/// Deliveries within which everything must have been settled.
+const DELIVERIES_MAX: usize = 500;
+
+/// An item of a table.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The real functions with the real adapters, and stand-ins on loopback.
+pub struct Pipeline {
+    /// The clock of everything.
+    pub clock: Arc<ManualClock>,
+    /// The queue's switches.
+    pub sqs_faults: sqs::Faults,
+    /// The tables' switches.
+    pub dynamodb_faults: dynamodb::Faults,
+    /// The function behind the HTTP API.
+    pub ingest: Ingest<KeyTable, SqsQueue>,
+    consume: Consume<DynamoTable, DynamoTable>,
+    sqs: sqs::Server,
+    /// Held because dropping it would stop it.
+    _dynamodb: dynamodb::Server,
+    sqs_client: aws_sdk_sqs::Client,
+    dynamodb_client: aws_sdk_dynamodb::Client,
+    queue: Queue,
+    quarantine: Queue,
+    events: String,
+    dead_letters: String,
+    ledger: Mutex<Ledger>,
+    requests: Mutex<u32>,
+    finished: bool,
+}
+
+/// What one delivery came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Messages in the batch.
+    pub messages: usize,
+    /// Messages that stay in the queue.
+    pub kept: usize,
+}
+
+impl Pipeline {
+    /// Starts an empty pipeline as the template describes it, with the project `dev` and the write key `dev`.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub async fn start() -> Self {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(START_MILLIS).expect("within the range")));
+        let queue_clock = Arc::clone(&clock);
+        let queue_clock = Arc::new(move || queue_clock.now().as_millis());
+        let sqs = sqs::Server::start(listener().await, sqs::Options { clock: queue_clock, data: None }).await;
+        let sqs = sqs.expect("SQS starts");
+        let dynamodb = dynamodb::Server::start(listener().await, dynamodb::Options { data: None }).await;
+        let dynamodb = dynamodb.expect("DynamoDB starts");
+        let settings = Settings { parameters: BTreeMap::new(), sqs_endpoint: sqs.endpoint() };
+        let template = Template::parse_with(local::TEMPLATE, &settings).expect("the template is understood");
+
+        // The functions' own retries within a call, but without their pauses.
+        let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(1));
+        let sqs_config = clients::sqs(&sqs.endpoint()).config().to_builder().retry_config(retries.clone()).build();
+        let sqs_client = aws_sdk_sqs::Client::from_conf(sqs_config);
+        let config = clients::dynamodb(&dynamodb.endpoint()).config().to_builder().retry_config(retries).build();
+        let dynamodb_client = aws_sdk_dynamodb::Client::from_conf(config);
+
+        provision::provision(&template, &sqs_client, &dynamodb_client).await.expect("queues and tables are made");
+        let table = |id: &str| template.table(id).expect("a table of the template").name.clone();
+        let queue = |id: &str| template.queue(id).expect("a queue of the template").clone();
+        let (events, dead_letters) = (table("EventsTable"), table("DeadLettersTable"));
+        provision::create_write_key(&dynamodb_client, &events, DEV, "default", DEV).await.expect("a key is made");
+
+        let variables =
+            BTreeMap::from([("EVENTS_QUEUE_URL", queue("EventsQueue").url), ("EVENTS_TABLE_NAME", events.clone())]);
+        let ingest = Ingest::new(
+            Config::from_lookup(&|name| variables.get(name).cloned()).expect("the configuration is right"),
+            KeyTable::new(dynamodb_client.clone(), events.clone()),
+            SqsQueue::new(sqs_client.clone(), queue("EventsQueue").url),
+            Arc::<ManualClock>::clone(&clock),
+        );
+        let consume = Consume::new(
+            DynamoTable::new(dynamodb_client.clone(), events.clone()),
+            DynamoTable::new(dynamodb_client.clone(), dead_letters.clone()),
+            Duration::from_secs(90 * 86_400),
+            Arc::<ManualClock>::clone(&clock),
+        );
+        Self {
+            sqs_faults: sqs.faults(),
+            dynamodb_faults: dynamodb.faults(),
+            queue: queue("EventsQueue"),
+            quarantine: queue("QuarantineQueue"),
+            clock,
+            ingest,
+            consume,
+            sqs,
+            _dynamodb: dynamodb,
+            sqs_client,
+            dynamodb_client,
+            events,
+            dead_letters,
+            ledger: Mutex::default(),
+            requests: Mutex::new(0),
+            finished: false,
+        }
+    }
+
+    /// Sends a call of Segment's API with the key `dev`. Returns status and body.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.post_bytes(path, body.to_string().into_bytes()).await
+    }
+
+    /// Like [`Self::post`], with any bytes for a body.
+    pub async fn post_bytes(&self, path: &str, body: Vec<u8>) -> (u16, Value) {
+        let authorization = Some("Basic ZGV2Og==".to_owned());
+        let (status, body, _) =
+            self.call(&Call { method: "POST".into(), path: path.into(), authorization, body, ..Call::default() }).await;
+        (status, body)
+    }
+
+    /// Sends any call. What is answered 200 is from now on an accepted event, which must have a fate.
+    ///
+    /// # Panics
+    /// The answer is not JSON.
+    pub async fn call(&self, call: &Call) -> (u16, Value, Account) {
+        let number = {
+            let mut requests = self.requests.lock().expect("no test panics while it counts");
+            *requests += 1;
+            *requests
+        };
+        let (answer, account) = self.ingest.answer(call, &format!("receipt{number:06}")).await;
+        let reply = answer.reply();
+        if reply.status == 200 && !account.receipt.is_empty() {
+            self.ledger().accept(&account.receipt, account.events + account.refused);
+        }
+        (reply.status, serde_json::from_str(&reply.body).expect("every body is JSON"), account)
+    }
+
+    /// Delivers one batch of at most ten messages, as the event source mapping does.
+    ///
+    /// # Panics
+    /// The queue does not answer, or `consume` says something that the mapping does not understand.
+    pub async fn deliver(&self) -> Delivered {
+        let received = self
+            .sqs_client
+            .receive_message()
+            .queue_url(&self.queue.url)
+            .max_number_of_messages(10)
+            .message_system_attribute_names("All".into())
+            .message_attribute_names("All")
+            .send()
+            .await
+            .expect("the queue answers");
+        let messages = received.messages();
+        if messages.is_empty() {
+            return Delivered::default();
+        }
+        for message in messages {
+            if let Ok(message) = Message::decode(message.body().unwrap_or_default()) {
+                self.ledger().see(&message);
+            }
+        }
+        let event = mapping::event(messages, &self.queue.arn, local::lambda::REGION);
+        let event: SqsEvent = serde_json::from_slice(&event).expect("the mapping makes an SQS event");
+        let response = self.invoke(event).await;
+        let ids: Vec<&str> = messages.iter().map(|message| message.message_id().unwrap_or_default()).collect();
+        let outcome = response.as_ref().map(|response| response.as_slice()).map_err(|()| ());
+        let verdict = mapping::settle(outcome, &ids, true);
+        for position in &verdict.delete {
+            let handle = messages[*position].receipt_handle().unwrap_or_default();
+            let delete = self.sqs_client.delete_message().queue_url(&self.queue.url).receipt_handle(handle);
+            delete.send().await.expect("the queue deletes");
+        }
+        Delivered { messages: messages.len(), kept: verdict.keep.len() }
+    }
+
+    /// Invokes `consume` with an event; the response as it goes over the wire, or `Err` if the invocation failed.
+    pub async fn invoke(&self, event: SqsEvent) -> Result<Vec<u8>, ()> {
+        let mut context = Context::default();
+        context.deadline = u64::try_from(self.clock.now().as_millis()).unwrap_or(0) + 60_000;
+        let response = consume::handler::respond(&self.consume, LambdaEvent::new(event, context), false).await;
+        response.map(|response| serde_json::to_vec(&response).unwrap_or_default()).map_err(|_| ())
+    }
+
+    /// Delivers until the queue is empty, letting time pass where messages wait for their visibility. Returns how many
+    /// batches it took.
+    ///
+    /// # Panics
+    /// The queue does not become empty.
+    pub async fn drain(&self) -> usize {
+        for deliveries in 0..DELIVERIES_MAX {
+            if self.deliver().await.messages == 0 {
+                if self.waiting().await == 0 {
+                    return deliveries;
+                }
+                self.pass(Duration::from_secs(600));
+            }
+        }
+        panic!("the queue is not empty after {DELIVERIES_MAX} deliveries");
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        self.sqs.poke();
+    }
+
+    /// Messages in the queue, in flight ones included.
+    pub async fn waiting(&self) -> usize {
+        self.depth(&self.queue.url).await
+    }
+
+    /// Messages in the quarantine.
+    pub async fn quarantined(&self) -> usize {
+        self.depth(&self.quarantine.url).await
+    }
+
+    async fn depth(&self, url: &str) -> usize {
+        let reply = self.sqs_client.get_queue_attributes().queue_url(url).attribute_names("All".into()).send().await;
+        let reply = reply.expect("the queue answers");
+        let attributes = reply.attributes().expect("a queue has attributes");
+        let counts = attributes.iter().filter(|(name, _)| name.as_str().starts_with("ApproximateNumberOfMessages"));
+        counts.map(|(_, count)| count.parse::<usize>().unwrap_or(0)).sum()
+    }
+
+    /// Puts a text into the queue as somebody else might.
+    ///
+    /// # Panics
+    /// The queue does not take it.
+    pub async fn enqueue(&self, body: &str) {
+        let send = self.sqs_client.send_message().queue_url(&self.queue.url).message_body(body);
+        send.send().await.expect("the queue takes a message");
+    }
+
+    /// All items of the events table but write keys.
+    pub async fn items(&self) -> Vec<Item> {
+        let items = self.scan(&self.events).await;
+        items.into_iter().filter(|item| text(item, "sk") != "KEY").collect()
+    }
+
+    /// The items of events.
+    pub async fn stored(&self) -> Vec<Item> {
+        self.items().await.into_iter().filter(|item| text(item, "sk").starts_with("E#")).collect()
+    }
+
+    /// The traits of a profile of the project `dev`, each with its value only.
+    ///
+    /// # Panics
+    /// The profile is not one.
+    pub async fn traits(&self, subject: &str) -> Value {
+        let pk = format!("{DEV}#{subject}");
+        let items = self.items().await;
+        let profile = items.iter().find(|item| text(item, "pk") == pk && text(item, "sk") == "PROFILE");
+        let Some(profile) = profile else { return Value::Null };
+        let traits: BTreeMap<String, (Value, i64, String)> =
+            serde_json::from_str(&text(profile, "traits")).expect("a profile is JSON");
+        json!(traits.into_iter().map(|(name, (value, _, _))| (name, value)).collect::<BTreeMap<_, _>>())
+    }
+
+    /// The dead letters; parts of large ones are left out.
+    pub async fn letters(&self) -> Vec<Item> {
+        let items = self.scan(&self.dead_letters).await;
+        items.into_iter().filter(|item| item.contains_key("reason")).collect()
+    }
+
+    /// The reasons of the dead letters, sorted.
+    pub async fn reasons(&self) -> Vec<String> {
+        let mut reasons: Vec<String> = self.letters().await.iter().map(|letter| text(letter, "reason")).collect();
+        reasons.sort_unstable();
+        reasons
+    }
+
+    async fn scan(&self, table: &str) -> Vec<Item> {
+        let scan = self.dynamodb_client.scan().table_name(table).consistent_read(true);
+        let pages = scan.into_paginator().items().send();
+        pages.collect::<Result<Vec<_>, _>>().await.expect("the table answers")
+    }
+
+    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no test panics while it writes the ledger")
+    }
+
+    /// Ends the test: faults off, everything delivered, and every accepted event with exactly one fate.
+    ///
+    /// # Panics
+    /// An accepted event has no fate, or more than one.
+    pub async fn finish(mut self) {
+        self.finished = true;
+        self.sqs_faults.clear();
+        self.dynamodb_faults.clear_all();
+        self.drain().await;
+        assert_eq!(self.quarantined().await, 0, "nothing is left in the quarantine");
+        law::check(&self.ledger(), &self.items().await, &self.letters().await);
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        assert!(self.finished || std::thread::panicking(), "a test of the pipeline must end with finish()");
+    }
+}
+
+/// A text attribute of an item; empty if it has none.
+pub(crate) fn text(item: &Item, name: &str) -> String {
+    item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default()
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+}
+
+/// A track call with an id and a time of its own.
+#[must_use]
+pub fn track(user: &str, id: &str) -> Value {
+    json!({
+        "type": "track", "userId": user, "event": "Did It", "messageId": id, "properties": {"id": id},
+        "timestamp": "2023-11-14T22:13:10.000Z",
+    })
+}
