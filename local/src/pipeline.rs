@@ -58,7 +58,8 @@ impl Pipeline {
         let folder = |name: &str| options.data.as_ref().map(|data| data.join(name));
         let clock = Arc::new(|| SystemClock.now().as_millis());
         let sqs = sqs::Server::start(sqs_listener, sqs::Options { clock, data: folder("sqs") }).await?;
-        let dynamodb = dynamodb::Server::start(dynamodb_listener, dynamodb::Options { data: folder("dynamodb") }).await?;
+        let dynamodb =
+            dynamodb::Server::start(dynamodb_listener, dynamodb::Options { data: folder("dynamodb") }).await?;
         let settings = Settings { parameters: BTreeMap::new(), sqs_endpoint: sqs.endpoint() };
         let template = Template::parse_with(TEMPLATE, &settings)?;
         let (sqs_client, dynamodb_client) = (clients::sqs(&sqs.endpoint()), clients::dynamodb(&dynamodb.endpoint()));
@@ -148,7 +149,8 @@ fn start_mappings(template: &Template, client: &aws_sdk_sqs::Client, lambda: &La
     for function in &template.functions {
         for source in &function.queue_mappings {
             let queue = template.queues.iter().find(|queue| queue.arn == source.queue_arn);
-            let queue = queue.with_context(|| format!("{} reads a queue that the template has not", function.logical_id))?;
+            let queue =
+                queue.with_context(|| format!("{} reads a queue that the template has not", function.logical_id))?;
             let concurrency_max = source.maximum_concurrency.map_or(ENVIRONMENTS_MAX, |most| most as usize);
             let spec = mapping::Spec {
                 queue_url: queue.url.clone(),

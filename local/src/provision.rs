@@ -27,11 +27,16 @@ pub async fn provision(
     for queue in &queues {
         let known = sqs.get_queue_url().queue_name(&queue.name).send().await;
         if known.is_err() {
-            sqs.create_queue().queue_name(&queue.name).send().await.with_context(|| format!("creating queue {}", queue.name))?;
+            sqs.create_queue()
+                .queue_name(&queue.name)
+                .send()
+                .await
+                .with_context(|| format!("creating queue {}", queue.name))?;
         }
     }
     for queue in &queues {
-        let attributes = queue.attributes.iter().map(|(name, value)| (QueueAttributeName::from(name.as_str()), value.clone()));
+        let attributes =
+            queue.attributes.iter().map(|(name, value)| (QueueAttributeName::from(name.as_str()), value.clone()));
         sqs.set_queue_attributes()
             .queue_url(&queue.url)
             .set_attributes(Some(attributes.collect()))

@@ -32,7 +32,8 @@ impl<'a> Members<'a> {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         let last: BTreeMap<&str, &'a RawValue> = self.0.iter().map(|(key, value)| (key.as_ref(), *value)).collect();
         let mut seen = HashSet::new();
-        self.0.iter().filter_map(move |(key, _)| seen.insert(key.as_ref()).then(|| (key.as_ref(), last[key.as_ref()])))
+        let names = self.0.iter().map(|(key, _)| key.as_ref()).filter(move |name| seen.insert(*name));
+        names.map(move |name| (name, last[name]))
     }
 }
 

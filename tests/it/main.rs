@@ -1,6 +1,9 @@
 //! Holdfast as a whole: what goes in by HTTP, and what is in the tables in the end.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the failure")]
+
 mod accept;
+mod architecture;
 mod bad_input;
 mod delivery;
 mod profiles;

@@ -188,8 +188,10 @@ impl Pipeline {
         let event: SqsEvent = serde_json::from_slice(&event).expect("the mapping makes an SQS event");
         let response = self.invoke(event).await;
         let ids: Vec<&str> = messages.iter().map(|message| message.message_id().unwrap_or_default()).collect();
-        let outcome = response.as_ref().map(|response| response.as_slice()).map_err(|()| ());
-        let verdict = mapping::settle(outcome, &ids, true);
+        let verdict = match &response {
+            Ok(response) => mapping::settle(Ok(response), &ids, true),
+            Err(()) => mapping::settle(Err(()), &ids, true),
+        };
         for position in &verdict.delete {
             let handle = messages[*position].receipt_handle().unwrap_or_default();
             let delete = self.sqs_client.delete_message().queue_url(&self.queue.url).receipt_handle(handle);
@@ -314,7 +316,8 @@ impl Pipeline {
         self.dynamodb_faults.clear_all();
         self.drain().await;
         assert_eq!(self.quarantined().await, 0, "nothing is left in the quarantine");
-        law::check(&self.ledger(), &self.items().await, &self.letters().await);
+        let (items, letters) = (self.items().await, self.letters().await);
+        law::check(&self.ledger(), &items, &letters);
     }
 }
 

@@ -179,7 +179,9 @@ impl Failure {
             SdkError::TimeoutError(_) => Failure::Retryable(Cause::TimedOut),
             SdkError::ServiceError(service) => Self::of_code(service.err().code(), service.err().message()),
             // No connection, a reply that cannot be read, and what later versions of the SDK may add.
-            _ => Failure::Retryable(Cause::Unavailable),
+            SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | _ => {
+                Failure::Retryable(Cause::Unavailable)
+            }
         };
         if let Failure::Retryable(cause) = &failure {
             let code = error.code();

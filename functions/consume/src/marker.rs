@@ -179,10 +179,9 @@ mod tests {
     fn a_marker_stays_small_and_reads_back() {
         let mut marker = claim(0, "a0").marker();
         for number in 1..200 {
-            match marker.judge(&claim(number * 6, &format!("a{number}"))) {
-                Verdict::Begins(next) => marker = next,
-                other => panic!("{other:?}"),
-            }
+            let verdict = marker.judge(&claim(number * 6, &format!("a{number}")));
+            let Verdict::Begins(next) = verdict else { panic!("{verdict:?}") };
+            marker = next;
         }
         let item = marker.item(&claim(0, "x"));
         assert!(item.bytes() < 4_096, "{}", item.bytes());

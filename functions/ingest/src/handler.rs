@@ -89,7 +89,7 @@ fn call(request: Request) -> Call {
         body: match request.into_body() {
             Body::Text(text) => text.into_bytes(),
             Body::Binary(bytes) => bytes,
-            _ => Vec::new(),
+            Body::Empty | _ => Vec::new(),
         },
     }
 }

@@ -49,10 +49,8 @@ pub fn object(text: &str) -> Result<Members<'_>, Problem> {
 #[must_use]
 pub fn malformed(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
-    match error.classify() {
-        serde_json::error::Category::Data => format!("not a JSON object (line {line}, column {column})"),
-        _ => format!("malformed JSON (line {line}, column {column})"),
-    }
+    let what = if error.is_data() { "not a JSON object" } else { "malformed JSON" };
+    format!("{what} (line {line}, column {column})")
 }
 
 /// The text of a JSON string; `None` for every other value.

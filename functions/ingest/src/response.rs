@@ -113,6 +113,17 @@ impl Problem {
         }
     }
 
+    /// Headers that the status calls for.
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        if let Problem::MethodNotAllowed { allow } = self {
+            vec![("Allow", (*allow).to_owned())]
+        } else if self.status() == 503 {
+            vec![("Retry-After", RETRY_AFTER_SECONDS.to_owned())]
+        } else {
+            vec![]
+        }
+    }
+
     /// A sentence for the producer. It says nothing of our inside.
     #[must_use]
     pub fn message(&self) -> String {
@@ -168,12 +179,7 @@ impl Answer {
             Answer::Ready => ok(r#"{"status":200,"message":"Events are taken."}"#),
             Answer::Problem(problem) => {
                 let status = problem.status();
-                let mut headers = Vec::new();
-                match problem {
-                    Problem::MethodNotAllowed { allow } => headers.push(("Allow", (*allow).to_owned())),
-                    Problem::Unavailable => headers.push(("Retry-After", RETRY_AFTER_SECONDS.to_owned())),
-                    _ => {}
-                }
+                let headers = problem.headers();
                 let body = json!({
                     "success": false, "status": status, "code": problem.code(), "message": problem.message(),
                 });

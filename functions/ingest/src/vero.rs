@@ -88,14 +88,15 @@ fn event(
         ["created_at", "check_id"].iter().filter_map(|name| extras.get(name)).map(RawValue::get).collect();
     let identity = if own.is_empty() { Identity::Window } else { Identity::Forever };
     parts.extend(own);
+    let id = shared::keys::hash(&parts);
     Ok(Event {
         index: 0,
-        id: shared::keys::hash(&parts),
+        id,
         identity,
         kind,
-        subject: subject.clone(),
-        name: name.clone(),
-        data: data.clone(),
+        subject,
+        name,
+        data,
         context: None,
         extra: rest(members, taken, &[]),
         client_time,

@@ -1,5 +1,5 @@
-//! Every change of state as a value. The state machine decides on changes and applies them; the journal writes them and,
-//! after a restart, applies them again. So what is replayed is what happened, not a second decision about it.
+//! Every change of state as a value. The state machine decides on changes and applies them; the journal writes them
+//! and, after a restart, applies them again. So what is replayed is what happened, not a second decision about it.
 
 use std::collections::BTreeMap;
 

@@ -56,7 +56,8 @@ pub(crate) fn check_text(text: &str) -> Result<(), Refusal> {
     }
     Err(Refusal::new(
         Code::InvalidMessageContents,
-        "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF.",
+        "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD \
+         | #x10000 to #x10FFFF.",
     ))
 }
 

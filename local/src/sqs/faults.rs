@@ -122,7 +122,8 @@ impl Faults {
         *self.plan() = Plan::default();
     }
 
-    /// Whether every fault that was set for a number of times has struck as often, and no delivery waits to be repeated.
+    /// Whether every fault that was set for a number of times has struck as often, and no delivery waits to be
+    /// repeated.
     pub fn is_spent(&self) -> bool {
         let plan = self.plan();
         plan.echoes.is_empty() && plan.switches.iter().all(|switch| switch.times == Times::UntilCleared)

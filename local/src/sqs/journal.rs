@@ -1,6 +1,6 @@
-//! The journal: every change as one JSON line, handed to the operating system before the change is acknowledged, so that
-//! an acknowledged message survives `kill -9`. (It is not synced to the disk on each call: a power cut may take the last
-//! seconds, and this is a machine for development.)
+//! The journal: every change as one JSON line, handed to the operating system before the change is acknowledged, so
+//! that an acknowledged message survives `kill -9`. (It is not synced to the disk on each call: a power cut may take
+//! the last seconds, and this is a machine for development.)
 //!
 //! The first line is a header. Opening replays the file and writes it anew without what is gone.
 

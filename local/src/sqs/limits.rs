@@ -70,9 +70,11 @@ pub(crate) const MOVES_PER_RECEIVE_MAX: usize = 1_000;
 /// How many of the oldest messages a shuffled receive chooses from. Ours.
 pub(crate) const SHUFFLE_WINDOW: usize = 100;
 
-/// Largest HTTP body that is parsed: 1 MiB of content at JSON's worst escaping (6 for 1), and room for the envelope. Ours.
+/// Largest HTTP body that is parsed: 1 MiB of content at JSON's worst escaping (6 for 1), and room for the envelope.
+/// Ours.
 pub(crate) const BODY_BYTES_MAX: usize = 8 * 1_048_576;
-/// How much of a larger body is read and thrown away, so that its sender is still listening when the answer comes. Ours.
+/// How much of a larger body is read and thrown away, so that its sender is still listening when the answer comes.
+/// Ours.
 pub(crate) const BODY_BYTES_DRAINED_MAX: usize = 64 * 1_048_576;
 /// How long a client may take to send its body. Ours.
 pub(crate) const BODY_DEADLINE: std::time::Duration = std::time::Duration::from_secs(30);

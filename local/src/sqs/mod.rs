@@ -4,14 +4,14 @@
 //! The state machine knows neither a clock nor a network nor a file: the time comes in with every call, and what it
 //! decided goes out as a list of changes that the front writes to the journal before it answers. Every rule is modeled
 //! on what AWS documents, not on what another stand-in does. The backlog is bounded by memory alone, as SQS's is by
-//! nothing; no call is linear in it.
+//! nothing; no call that sends, receives or settles is linear in it.
 //!
 //! Not modeled: signatures and permissions (`AddPermission` and `RemovePermission` are refused, policies are only given
 //! back), encryption, throughput quotas, `ReceiveRequestAttemptId`, and the older query protocol.
 //!
 //! Reading order: `limits`, `error`, `names`, `attributes`, `content`, `message` (the vocabulary); `backlog`, `queue`,
-//! `change`, `queues`, `listing`, `batch`, `send`, `receive`, `settle`, `move_tasks` (the state machine); `journal`; `faults`; `wire`,
-//! `actions`, `selection`, `poll`, `connection`, `front`, `server` (the shell).
+//! `change`, `queues`, `listing`, `batch`, `send`, `receive`, `settle`, `move_tasks` (the state machine); `journal`;
+//! `faults`; `wire`, `actions`, `selection`, `poll`, `connection`, `front`, `server` (the shell).
 
 mod actions;
 mod attributes;

@@ -77,8 +77,8 @@ impl Queues {
     /// Starts to move a dead-letter queue's messages, and returns the task's handle.
     ///
     /// # Errors
-    /// Refuses queues that do not exist, a source that is no dead-letter queue or has a task already, and a rate outside
-    /// 1 to 500 messages a second.
+    /// Refuses queues that do not exist, a source that is no dead-letter queue or has a task already, and a rate
+    /// outside 1 to 500 messages a second.
     pub fn start_move_task(
         &mut self,
         now_ms: i64,
@@ -98,7 +98,8 @@ impl Queues {
         if self.tasks.iter().any(|task| task.source == source && task.status == TaskStatus::Running) {
             return Err(Refusal::new(
                 Code::UnsupportedOperation,
-                "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
+                "There is already a task running. Only one active task is allowed for a source queue arn at a given \
+                 time.",
             ));
         }
         let to_move = self.depth(now_ms, &source)?.visible as u64;

@@ -1,5 +1,5 @@
-//! Long polling: a receive that finds nothing waits until a message arrives or becomes visible, its time is over, or the
-//! server stops. It holds no lock while it waits.
+//! Long polling: a receive that finds nothing waits until a message arrives or becomes visible, its time is over, or
+//! the server stops. It holds no lock while it waits.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,8 +15,8 @@ const LOOK_INTERVAL_MIN_MS: i64 = 5;
 /// Longest real time between two looks, which is also the longest wait.
 const LOOK_INTERVAL_MAX_MS: i64 = 20_000;
 
-/// Receives, waiting as long as asked or as the queue says. The wait is measured by the server's clock, so with one that
-/// is set by hand it ends when that has moved and the server was poked.
+/// Receives, waiting as long as asked or as the queue says. The wait is measured by the server's clock, so with one
+/// that is set by hand it ends when that has moved and the server was poked.
 pub(crate) async fn receive(
     shared: &Shared,
     queue: &str,

@@ -39,7 +39,8 @@ pub struct Received {
 }
 
 impl Queues {
-    /// Delivers messages that are visible now; none is no error. Waiting is the caller's: see [`Queues::next_visible_ms`].
+    /// Delivers messages that are visible now; none is no error. Waiting is the caller's: see
+    /// [`Queues::next_visible_ms`].
     ///
     /// # Errors
     /// Refuses parameters out of range, and `OverLimit` while 120,000 messages are in flight.

@@ -35,8 +35,8 @@ impl NewMessage {
         NewMessage { body: body.into(), ..NewMessage::default() }
     }
 
-    /// What counts towards the limits: the body, and names, types and values of the attributes. An attribute whose value
-    /// cannot be read counts nothing, for it is refused anyway.
+    /// What counts towards the limits: the body, and names, types and values of the attributes. An attribute whose
+    /// value cannot be read counts nothing, for it is refused anyway.
     fn bytes(&self) -> usize {
         self.body.len() + check_attributes(&self.attributes).unwrap_or(0)
     }
