@@ -19,8 +19,16 @@ pub enum Kind {
     Screen,
     /// Somebody belongs to a group.
     Group,
-    /// Two ids are one person.
+    /// Two ids are one person: what is known of [`Event::target`], the former, holds for the subject.
     Alias,
+    /// Tags are put on somebody, or taken off.
+    Tags,
+    /// Somebody wants no more mail.
+    Unsubscribe,
+    /// Somebody wants mail again.
+    Resubscribe,
+    /// Somebody wants to be forgotten.
+    Delete,
 }
 
 impl Kind {
@@ -34,6 +42,10 @@ impl Kind {
             Kind::Screen => "screen",
             Kind::Group => "group",
             Kind::Alias => "alias",
+            Kind::Tags => "tags",
+            Kind::Unsubscribe => "unsubscribe",
+            Kind::Resubscribe => "resubscribe",
+            Kind::Delete => "delete",
         }
     }
 }
@@ -71,7 +83,10 @@ pub struct Event {
     /// The event's name (track), or the name of the page or screen.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// Properties (track, page, screen) or traits (identify, group): a JSON object.
+    /// The other id of the call: the group of a group call, the former id of an alias.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
+    /// Properties (track, page, screen), traits (identify, group), or arrays `add` and `remove` (tags): a JSON object.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub data: Option<Box<RawValue>>,
     /// Segment's `context`: a JSON object.

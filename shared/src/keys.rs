@@ -46,6 +46,8 @@ pub mod write_key_attribute {
     pub const PROJECT: &str = "project";
     /// The name of the source: one write key of a project.
     pub const SOURCE: &str = "source";
+    /// The secret that Segment signs the requests of this source's webhooks with (absent means that they are not signed).
+    pub const SECRET: &str = "secret";
     /// Whether the key is out of use (boolean, absent means in use).
     pub const DISABLED: &str = "disabled";
 }

@@ -66,6 +66,8 @@ pub const DYNAMODB_GET_KEYS_MAX: usize = 100;
 
 /// The most bytes of items sent in one batch of statements: far below DynamoDB's 16 MB, to bound memory.
 pub const STORE_BATCH_BYTES_MAX: usize = 4 * MIB;
+/// The most ids that can be one person. It bounds what one operation on a profile reads.
+pub const ALIASES_MAX: usize = 50;
 /// The largest profile, as stored. What would grow it beyond is dead-lettered.
 pub const PROFILE_BYTES_MAX: usize = 300 * KIB;
 /// The most bytes of a body in one item of a dead letter; a longer body continues in further items.

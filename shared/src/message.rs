@@ -123,6 +123,7 @@ mod tests {
                 kind: Kind::Track,
                 subject: "u1".into(),
                 name: Some("Signed Up".into()),
+                target: None,
                 data: Some(serde_json::from_str(data).unwrap()),
                 context: None,
                 extra: None,

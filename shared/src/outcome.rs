@@ -40,6 +40,8 @@ pub enum Reason {
     UnknownVersion,
     /// The table refuses the item for what it is.
     Unstorable,
+    /// More ids would be one person than [`crate::limits::ALIASES_MAX`].
+    TooManyAliases,
     /// The profile would outgrow [`crate::limits::PROFILE_BYTES_MAX`].
     ProfileTooLarge,
 }
@@ -65,6 +67,7 @@ impl Reason {
             Reason::UndecodableMessage => "undecodable_message",
             Reason::UnknownVersion => "unknown_version",
             Reason::Unstorable => "unstorable",
+            Reason::TooManyAliases => "too_many_aliases",
             Reason::ProfileTooLarge => "profile_too_large",
         }
     }
@@ -79,6 +82,8 @@ pub enum Outcome {
     StoredBefore,
     /// Another event with the same identity came first.
     Duplicate,
+    /// Its subject was deleted later than it happened.
+    Erased,
     /// It can never be stored; it waits as a dead letter.
     DeadLettered(Reason),
     /// Nothing came of this delivery; a later one may succeed.
@@ -93,6 +98,7 @@ impl Outcome {
             Outcome::Stored => "stored",
             Outcome::StoredBefore => "stored_before",
             Outcome::Duplicate => "duplicate",
+            Outcome::Erased => "erased",
             Outcome::DeadLettered(_) => "dead_lettered",
             Outcome::Retry(_) => "retry",
         }
@@ -112,7 +118,7 @@ pub enum Cause {
     Denied,
     /// Others changed the same item over and over.
     Contended,
-    /// The time of the invocation ran out before its turn came.
+    /// The time of the invocation ran out before its turn came, or in the middle of a work that goes on next time.
     Unstarted,
     /// Our code panicked.
     Panicked,

@@ -119,6 +119,7 @@ mod tests {
             kind: Kind::Identify,
             subject: "u".into(),
             name: None,
+            target: None,
             data: Some(serde_json::from_str(traits).unwrap()),
             context: None,
             extra: None,

@@ -111,6 +111,7 @@ mod tests {
             kind: Kind::Track,
             subject: "é".repeat(480),
             name: Some("n".into()),
+            target: None,
             data: Some(serde_json::from_str(&format!("{{\"a\":\"{filler}\"}}")).unwrap()),
             context: None,
             extra: None,

@@ -156,6 +156,7 @@ fn event(
         kind,
         subject,
         name,
+        target,
         data: data.map(ToOwned::to_owned),
         context: context(members, common.context)?,
         extra: rest(members, &taken, &[("integrations", common.integrations)]),

@@ -96,6 +96,7 @@ fn event(
         kind,
         subject,
         name,
+        target: None,
         data,
         context: None,
         extra: rest(members, taken, &[]),
