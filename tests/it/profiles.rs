@@ -1,8 +1,11 @@
 //! Profiles as the table holds them.
 
+use std::time::Duration;
+
+use ingest::accept::Call;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tests::Pipeline;
+use tests::{Pipeline, track};
 
 fn identify(id: &str, seconds: u32, traits: &Value) -> Value {
     let time = format!("2023-11-14T22:12:{seconds:02}.000Z");
@@ -72,4 +75,125 @@ proptest! {
             pipeline.finish().await;
         });
     }
+}
+
+fn vero(path: &str, body: &Value) -> Call {
+    let mut body = body.clone();
+    body["auth_token"] = json!("dev");
+    Call {
+        method: "POST".into(),
+        path: format!("/api/v2/{path}"),
+        body: body.to_string().into_bytes(),
+        ..Call::default()
+    }
+}
+
+#[tokio::test]
+async fn tags_groups_and_subscription_are_parts_of_a_profile() {
+    let pipeline = Pipeline::start().await;
+    for (path, body) in [
+        ("users/track", json!({"id": "ann", "email": "ann@example.com", "data": {"plan": "free"}})),
+        ("users/edit", json!({"id": "ann", "changes": {"plan": "pro"}})),
+        ("users/tags/edit", json!({"id": "ann", "add": ["vip", "beta"], "remove": ["new"]})),
+        ("users/tags/edit", json!({"id": "ann", "remove": ["beta"]})),
+        ("users/unsubscribe", json!({"id": "ann"})),
+    ] {
+        assert_eq!(pipeline.call(&vero(path, &body)).await.0, 200, "{path}");
+        pipeline.pass(Duration::from_secs(1));
+    }
+    let group = json!({"userId": "ann", "groupId": "acme", "traits": {"seats": 5}});
+    pipeline.post("/v1/group", &group).await;
+    pipeline.drain().await;
+    assert_eq!(pipeline.traits("ann").await, json!({"plan": "pro", "email": "ann@example.com"}));
+    assert_eq!(pipeline.profile("ann", "tags").await, json!({"vip": true, "beta": false, "new": false}));
+    assert_eq!(pipeline.profile("ann", "subscription").await, json!({"subscribed": false}));
+    assert_eq!(pipeline.profile("ann", "groups").await, json!({"acme": {"seats": 5}}));
+    pipeline.call(&vero("users/resubscribe", &json!({"id": "ann"}))).await;
+    pipeline.drain().await;
+    assert_eq!(pipeline.profile("ann", "subscription").await, json!({"subscribed": true}));
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_former_id_holds_for_the_later_one_before_and_after_the_alias() {
+    let pipeline = Pipeline::start().await;
+    let identify = |user: &str, traits: Value| json!({"userId": user, "traits": traits});
+    pipeline.post("/v1/identify", &identify("anon", json!({"a": 1}))).await;
+    pipeline.post("/v1/identify", &identify("ann", json!({"b": 2}))).await;
+    pipeline.drain().await;
+    pipeline.post("/v1/alias", &json!({"userId": "ann", "previousId": "anon"})).await;
+    pipeline.drain().await;
+    assert_eq!(pipeline.traits("ann").await, json!({"a": 1, "b": 2}));
+    pipeline.post("/v1/identify", &identify("anon", json!({"c": 3}))).await;
+    pipeline.drain().await;
+    assert_eq!(pipeline.traits("ann").await, json!({"a": 1, "b": 2, "c": 3}));
+    assert_eq!(pipeline.traits("anon").await, json!({"a": 1, "c": 3}));
+    // Vero's word for the same, in a chain.
+    pipeline.call(&vero("users/reidentify", &json!({"id": "ann", "new_id": "ann@example.com"}))).await;
+    pipeline.drain().await;
+    assert_eq!(pipeline.traits("ann@example.com").await, json!({"a": 1, "b": 2, "c": 3}));
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn a_deleted_user_is_erased_and_nothing_older_comes_back() {
+    let pipeline = Pipeline::start().await;
+    let old = json!({"batch": (0..60).map(|n| track("ann", &format!("m{n}"))).collect::<Vec<_>>()});
+    pipeline.post("/v1/batch", &old).await;
+    pipeline.post("/v1/identify", &json!({"userId": "ann", "traits": {"a": 1}})).await;
+    pipeline.post("/v1/track", &track("bo", "other")).await;
+    pipeline.drain().await;
+    // Still in the queue when the deletion is carried out.
+    pipeline.post("/v1/track", &track("ann", "late")).await;
+    let late = pipeline.deliver_later().await;
+    pipeline.pass(Duration::from_secs(10));
+    assert_eq!(pipeline.call(&vero("users/delete", &json!({"id": "ann"}))).await.0, 200);
+    pipeline.drain().await;
+    assert_eq!(pipeline.stored().await.len(), 1, "bo's");
+    assert_eq!(pipeline.traits("ann").await, Value::Null);
+    pipeline.enqueue(&late).await;
+    pipeline.post("/v1/batch", &old).await;
+    pipeline.post("/v1/identify", &identify("before", 10, &json!({"a": 1}))).await;
+    pipeline.drain().await;
+    assert_eq!((pipeline.stored().await.len(), pipeline.traits("ann").await), (1, Value::Null));
+    // The same id may begin anew.
+    pipeline.pass(Duration::from_secs(10));
+    pipeline.post("/v1/identify", &json!({"userId": "ann", "traits": {"again": true}})).await;
+    pipeline.drain().await;
+    assert_eq!(pipeline.traits("ann").await, json!({"again": true}));
+    assert_eq!(pipeline.stored().await.len(), 2);
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn a_deletion_holds_for_every_id_of_a_person() {
+    let pipeline = Pipeline::start().await;
+    pipeline.post("/v1/batch", &json!({"batch": [track("anon", "m1"), track("ann", "m2"), track("bo", "m3")]})).await;
+    pipeline.post("/v1/alias", &json!({"userId": "ann", "previousId": "anon"})).await;
+    pipeline.drain().await;
+    pipeline.pass(Duration::from_secs(10));
+    pipeline.call(&vero("users/delete", &json!({"id": "ann"}))).await;
+    pipeline.drain().await;
+    let left: Vec<String> = pipeline.stored().await.iter().map(|item| item["pk"].as_s().unwrap().clone()).collect();
+    assert_eq!(left, ["dev#bo"]);
+    // An id that turns out to have been theirs only now.
+    pipeline.post("/v1/track", &track("phone", "m4")).await;
+    pipeline.post("/v1/alias", &json!({"userId": "ann", "previousId": "phone"})).await;
+    pipeline.drain().await;
+    let left: Vec<String> = pipeline.stored().await.iter().map(|item| item["pk"].as_s().unwrap().clone()).collect();
+    assert!(!left.contains(&"dev#phone".to_owned()), "{left:?}");
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn no_more_ids_become_one_person_than_may() {
+    let pipeline = Pipeline::start().await;
+    let alias = |n: usize| json!({"type": "alias", "userId": "ann", "previousId": format!("p{n}"), "messageId": format!("a{n}"), "timestamp": "2023-11-14T22:13:10Z"});
+    let batch: Vec<Value> = (0..55).map(alias).collect();
+    pipeline.post("/v1/batch", &json!({"batch": batch})).await;
+    pipeline.drain().await;
+    // Fifty ids with the person's own.
+    assert_eq!(pipeline.reasons().await, ["too_many_aliases"; 6]);
+    assert_eq!(pipeline.stored().await.len(), 49);
+    pipeline.finish().await;
 }

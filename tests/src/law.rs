@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consume::marker::Claim;
-use consume::store;
+use consume::{erase, store};
 use shared::event::Event;
 use shared::message::Message;
 
@@ -41,17 +41,29 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], letters: &[Item]) {
     let dead: BTreeSet<String> =
         letters.iter().filter_map(|letter| text(letter, "sk").split_once('#').map(|(_, id)| id.to_owned())).collect();
     let keys: BTreeSet<(String, String)> = items.iter().map(|item| (text(item, "pk"), text(item, "sk"))).collect();
+    let deleted_until = |message: &Message, event: &Event| {
+        let pk = store::partition(&message.project, &event.subject);
+        let tombstone = items.iter().find(|item| text(item, "pk") == pk && text(item, "sk") == erase::SORT)?;
+        tombstone.get("until")?.as_n().ok()?.parse::<i64>().ok()
+    };
     for origin in ledger.accepted.iter().chain(ledger.events.keys()) {
         let is_stored = stored.get(origin).copied().unwrap_or(0);
         let is_dead = usize::from(dead.contains(origin));
+        let is_erased = ledger.events.get(origin).is_some_and(|(message, event)| {
+            let until = deleted_until(message, event);
+            is_stored == 0 && is_dead == 0 && until.is_some_and(|until| event.timestamp.as_millis() <= until)
+        });
         let is_duplicate = ledger.events.get(origin).is_some_and(|(message, event)| {
             let key = store::item(message, event).key;
             // Its place is taken by another, or its identity is claimed by another.
             let claim = Claim::of(event, message).map(|claim| claim.key);
             let taken = [Some(key), claim].into_iter().flatten().any(|key| keys.contains(&(key.pk, key.sk)));
-            is_stored == 0 && is_dead == 0 && taken
+            is_stored == 0 && is_dead == 0 && !is_erased && taken
         });
-        let fates = is_stored + is_dead + usize::from(is_duplicate);
-        assert_eq!(fates, 1, "{origin}: stored {is_stored}, dead {is_dead}, duplicate {is_duplicate}");
+        let fates = is_stored + is_dead + usize::from(is_duplicate) + usize::from(is_erased);
+        assert_eq!(
+            fates, 1,
+            "{origin}: stored {is_stored}, dead {is_dead}, duplicate {is_duplicate}, erased {is_erased}"
+        );
     }
 }

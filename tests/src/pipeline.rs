@@ -200,6 +200,20 @@ impl Pipeline {
         Delivered { messages: messages.len(), kept: verdict.keep.len() }
     }
 
+    /// Takes one message out of the queue, to be put in again later; its text.
+    ///
+    /// # Panics
+    /// There is none.
+    pub async fn deliver_later(&self) -> String {
+        let received = self.sqs_client.receive_message().queue_url(&self.queue.url).send().await;
+        let messages = received.expect("the queue answers").messages.unwrap_or_default();
+        let message = messages.first().expect("a message is in the queue");
+        let handle = message.receipt_handle().unwrap_or_default();
+        let delete = self.sqs_client.delete_message().queue_url(&self.queue.url).receipt_handle(handle);
+        delete.send().await.expect("the queue deletes");
+        message.body().unwrap_or_default().to_owned()
+    }
+
     /// Invokes `consume` with an event; the response as it goes over the wire, or `Err` if the invocation failed.
     pub async fn invoke(&self, event: SqsEvent) -> Result<Vec<u8>, ()> {
         let mut context = Context::default();
@@ -270,17 +284,22 @@ impl Pipeline {
     }
 
     /// The traits of a profile of the project `dev`, each with its value only.
+    pub async fn traits(&self, subject: &str) -> Value {
+        self.profile(subject, "traits").await
+    }
+
+    /// A part of a profile of the project `dev`, each of its names with its value only; `Null` if there is none.
     ///
     /// # Panics
     /// The profile is not one.
-    pub async fn traits(&self, subject: &str) -> Value {
+    pub async fn profile(&self, subject: &str, part: &str) -> Value {
         let pk = format!("{DEV}#{subject}");
         let items = self.items().await;
         let profile = items.iter().find(|item| text(item, "pk") == pk && text(item, "sk") == "PROFILE");
-        let Some(profile) = profile else { return Value::Null };
-        let traits: BTreeMap<String, (Value, i64, String)> =
-            serde_json::from_str(&text(profile, "traits")).expect("a profile is JSON");
-        json!(traits.into_iter().map(|(name, (value, _, _))| (name, value)).collect::<BTreeMap<_, _>>())
+        let Some(profile) = profile.filter(|profile| profile.contains_key(part)) else { return Value::Null };
+        let values: BTreeMap<String, (Value, i64, String)> =
+            serde_json::from_str(&text(profile, part)).expect("a profile is JSON");
+        json!(values.into_iter().map(|(name, (value, _, _))| (name, value)).collect::<BTreeMap<_, _>>())
     }
 
     /// The dead letters; parts of large ones are left out.

@@ -74,6 +74,9 @@ fn fault(message: &Message) -> Option<&'static str> {
         if event.subject.is_empty() || event.subject.chars().count() > SUBJECT_CHARS_MAX {
             return Some("a subject is empty or too long");
         }
+        if event.target.as_ref().is_some_and(|target| target.is_empty() || target.chars().count() > SUBJECT_CHARS_MAX) {
+            return Some("a target is empty or too long");
+        }
     }
     None
 }

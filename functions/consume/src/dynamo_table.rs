@@ -9,14 +9,17 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum, BatchStatementRequest, KeysAndAttributes,
+    AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum, BatchStatementRequest, DeleteRequest,
+    KeysAndAttributes, WriteRequest,
 };
 use shared::outcome::Cause;
 
 use crate::table::{Attributes, Guard, Insert, Item, Key, Replace, Table, Value};
 
-/// Reads of one batch until DynamoDB has given every key; it may leave some out under load.
-const GET_ROUNDS: usize = 4;
+/// Calls for one batch of keys until DynamoDB has dealt with every one; it may leave some out under load.
+const BATCH_ROUNDS: usize = 4;
+/// Items of a page of a query. It bounds what one page holds in memory, at DynamoDB's 1 MB at the most.
+const QUERY_PAGE: i32 = 250;
 
 /// A table of DynamoDB with a partition key `pk` and a sort key `sk`, both texts.
 #[derive(Clone, Debug)]
@@ -85,17 +88,14 @@ impl Table for DynamoTable {
     async fn get(&self, keys: &[Key]) -> Result<HashMap<Key, Attributes>, Cause> {
         let mut found = HashMap::new();
         let mut wanted: Vec<HashMap<String, AttributeValue>> = keys.iter().map(key_attributes).collect();
-        for _ in 0..GET_ROUNDS {
+        for _ in 0..BATCH_ROUNDS {
             if wanted.is_empty() {
                 return Ok(found);
             }
             let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
             let request = request.build().expect("keys have been given");
             let reply = self.client.batch_get_item().request_items(&self.name, request).send().await;
-            let reply = reply.map_err(|error| match Failure::of("get", &error) {
-                Failure::Retryable(cause) => cause,
-                Failure::Invalid(_) => Cause::Denied,
-            })?;
+            let reply = reply.map_err(|error| Failure::of("get", &error).cause())?;
             for item in reply.responses().and_then(|tables| tables.get(&self.name)).into_iter().flatten() {
                 if let Some((key, attributes)) = read(item) {
                     found.insert(key, attributes);
@@ -130,6 +130,44 @@ impl Table for DynamoTable {
                 Failure::Invalid(detail) => Replace::Refused(detail),
             }),
         }
+    }
+
+    async fn query(&self, partition: &str, prefix: &str, after: Option<&str>) -> Result<Vec<(Key, Attributes)>, Cause> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let start =
+            after.map(|sort| HashMap::from([("pk".to_owned(), text(partition)), ("sk".to_owned(), text(sort))]));
+        let reply = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", text(partition))
+            .expression_attribute_values(":prefix", text(prefix))
+            .set_exclusive_start_key(start)
+            .limit(QUERY_PAGE)
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Failure::of("query", &error).cause())?;
+        Ok(reply.items().iter().filter_map(read).collect())
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<(), Cause> {
+        let mut wanted: Vec<WriteRequest> = Vec::with_capacity(keys.len());
+        for key in keys {
+            let delete =
+                DeleteRequest::builder().set_key(Some(key_attributes(key))).build().expect("a key has been given");
+            wanted.push(WriteRequest::builder().delete_request(delete).build());
+        }
+        for _ in 0..BATCH_ROUNDS {
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let reply = self.client.batch_write_item().request_items(&self.name, wanted).send().await;
+            let reply = reply.map_err(|error| Failure::of("delete", &error).cause())?;
+            wanted = reply.unprocessed_items().and_then(|tables| tables.get(&self.name)).cloned().unwrap_or_default();
+        }
+        if wanted.is_empty() { Ok(()) } else { Err(Cause::Throttled) }
     }
 }
 
@@ -188,6 +226,14 @@ impl Failure {
             tracing::warn!(call, cause = cause.tag(), code, "the table did not take a call");
         }
         failure
+    }
+
+    /// Why a call without an item of ours in it failed: a request of such a call is never at fault for an event.
+    fn cause(self) -> Cause {
+        match self {
+            Failure::Retryable(cause) => cause,
+            Failure::Invalid(_) => Cause::Denied,
+        }
     }
 
     fn of_code(code: Option<&str>, message: Option<&str>) -> Self {

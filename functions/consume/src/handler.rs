@@ -66,6 +66,7 @@ pub async fn respond<E: Table, D: Table>(
         stored = report.stored,
         stored_before = report.stored_before,
         duplicate = report.duplicate,
+        erased = report.erased,
         dead_lettered = report.dead_lettered,
         duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "delivered"
@@ -77,6 +78,7 @@ pub async fn respond<E: Table, D: Table>(
 fn account(report: &Report) {
     count(metric::EVENTS_STORED, report.stored as u64);
     count(metric::EVENTS_DUPLICATE, report.duplicate as u64);
+    count(metric::EVENTS_ERASED, report.erased as u64);
     count(metric::EVENTS_DEAD_LETTERED, report.dead_lettered as u64);
     count(metric::MESSAGES_RETRIED, report.failed.len() as u64);
     #[expect(clippy::cast_precision_loss, reason = "a delay of a hundred thousand years is exact in a double")]

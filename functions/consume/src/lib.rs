@@ -16,13 +16,18 @@
 //! | `DEAD_LETTERS_TABLE_NAME` | required | the table of dead letters |
 //! | `DEAD_LETTERS_RETENTION_DAYS` | 90 | how long a dead letter is kept |
 
+pub mod claim;
 pub mod config;
 pub mod dead_letter;
 pub mod decode;
 pub mod deliver;
 pub mod dynamo_table;
+pub mod erase;
+pub mod fold;
 pub mod handler;
 pub mod marker;
+pub mod operation;
+pub mod person;
 pub mod profile;
 pub mod settle;
 pub mod store;

@@ -1,204 +1,242 @@
-//! A profile as a fold of operations that commutes: any order, repetition or split of a history gives the same profile.
+//! A profile: what is known of one id, as registers whose joining commutes. Any order, repetition or split of a
+//! history gives the same profile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::clock::Timestamp;
-use shared::event::{Event, Kind};
-use shared::json::Members;
 
-/// What is known of a subject.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Profile {
-    traits: BTreeMap<String, Register>,
+use crate::operation::Operation;
+use crate::table::{Attributes, Item, Key, Value};
+
+/// The number that changes with every write of a profile.
+pub const VERSION: &str = "ver";
+/// The sort key of a profile.
+pub const SORT: &str = "PROFILE";
+
+/// The parts of a profile, each an attribute of its item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// Traits by name.
+    Traits,
+    /// Tags, each `true` (on) or `false` (taken off).
+    Tags,
+    /// Groups by id, each with the group's traits.
+    Groups,
+    /// `subscribed`: `true` or `false`.
+    Subscription,
 }
+
+const SECTIONS: [(Section, &str); 4] = [
+    (Section::Traits, "traits"),
+    (Section::Tags, "tags"),
+    (Section::Groups, "groups"),
+    (Section::Subscription, "subscription"),
+];
+const DELETED: &str = "deleted";
+const LATER_IDS: &str = "into";
+const FORMER_IDS: &str = "from";
 
 /// One value with what decides which of two values stays: the later one, by corrected time, then by event id, then by
 /// its text, so that the order is total.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Register {
-    time: Timestamp,
-    event: String,
-    value: String,
+pub struct Register {
+    /// When it was so, by our clock.
+    pub time: Timestamp,
+    /// The event that says so.
+    pub event: String,
+    /// The value: JSON text.
+    pub value: String,
 }
 
-/// What an event does to its subject's profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    time: Timestamp,
-    event: String,
-    traits: Vec<(String, String)>,
+/// What is known of one id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    registers: BTreeMap<(Section, String), Register>,
+    /// The ids that this one became: everything here holds there too.
+    pub later_ids: BTreeSet<String>,
+    /// The ids that became this one.
+    pub former_ids: BTreeSet<String>,
+    /// The moment up to which everything is forgotten.
+    pub deleted: Option<Timestamp>,
 }
-
-/// Why a stored profile cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("the stored profile cannot be read")]
-pub struct UnreadableProfile(#[from] serde_json::Error);
 
 /// The stored form of a register: value, milliseconds, event id.
 #[derive(Serialize, Deserialize)]
 struct Stored(Box<RawValue>, i64, String);
 
-impl Operation {
-    /// What an event does to its subject's profile; `None` if nothing. Traits whose text cannot be read change nothing:
-    /// `ingest` lets only objects through.
-    #[must_use]
-    pub fn of(event: &Event) -> Option<Self> {
-        if event.kind != Kind::Identify {
-            return None;
+impl Profile {
+    /// Keeps what an operation says of this very id.
+    pub fn apply(&mut self, operation: &Operation) {
+        for (section, name, register) in &operation.registers {
+            self.keep(*section, name, register);
         }
-        let traits = Members::parse(event.data.as_ref()?.get()).ok()?;
-        let traits: Vec<_> = traits.iter().map(|(name, value)| (name.to_owned(), value.get().to_owned())).collect();
-        (!traits.is_empty()).then(|| Self { time: event.timestamp, event: event.id.clone(), traits })
+        self.former_ids.extend(operation.former.clone());
+        if let Some(moment) = operation.deleted {
+            self.forget(moment);
+        }
+    }
+
+    fn keep(&mut self, section: Section, name: &str, register: &Register) {
+        if self.deleted.is_some_and(|moment| register.time <= moment) {
+            return;
+        }
+        let key = (section, name.to_owned());
+        if self.registers.get(&key).is_none_or(|present| present < register) {
+            self.registers.insert(key, register.clone());
+        }
+    }
+
+    /// Forgets everything up to a moment, and whatever may come of it later.
+    pub fn forget(&mut self, moment: Timestamp) {
+        let moment = self.deleted.map_or(moment, |before| before.max(moment));
+        self.deleted = Some(moment);
+        self.registers.retain(|_, register| register.time > moment);
+    }
+
+    /// Keeps of another profile's values those that are later.
+    pub fn join(&mut self, other: &Self) {
+        for ((section, name), register) in &other.registers {
+            self.keep(*section, name, register);
+        }
+    }
+
+    /// Whether the id is joined with others.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        !self.later_ids.is_empty() || !self.former_ids.is_empty()
+    }
+
+    /// The ids that it is joined with directly.
+    pub fn neighbours(&self) -> impl Iterator<Item = &String> {
+        self.later_ids.iter().chain(&self.former_ids)
+    }
+
+    /// A value as JSON text.
+    #[must_use]
+    pub fn value(&self, section: Section, name: &str) -> Option<&str> {
+        self.registers.get(&(section, name.to_owned())).map(|register| register.value.as_str())
+    }
+
+    /// The profile's item: each part an attribute, each value with its time in milliseconds and its event.
+    #[must_use]
+    pub fn item(&self, key: Key, version: i64) -> Item {
+        let mut item = Item { key, attributes: BTreeMap::new() };
+        for (section, attribute) in SECTIONS {
+            let part: BTreeMap<&str, Stored> = self
+                .registers
+                .iter()
+                .filter(|((of, _), _)| *of == section)
+                .map(|((_, name), register)| {
+                    let value = RawValue::from_string(register.value.clone()).expect("the value was read from JSON");
+                    (name.as_str(), Stored(value, register.time.as_millis(), register.event.clone()))
+                })
+                .collect();
+            if !part.is_empty() {
+                item.text(attribute, json(&part));
+            }
+        }
+        for (attribute, ids) in [(LATER_IDS, &self.later_ids), (FORMER_IDS, &self.former_ids)] {
+            if !ids.is_empty() {
+                item.text(attribute, json(ids));
+            }
+        }
+        if let Some(moment) = self.deleted {
+            item.number(DELETED, moment.as_millis());
+        }
+        item.number(VERSION, version);
+        item
+    }
+
+    /// Reads a profile's item, with its version; `None` if it is not one.
+    #[must_use]
+    pub fn read(attributes: &Attributes) -> Option<(Self, i64)> {
+        let text = |name: &str| attributes.get(name).and_then(Value::text);
+        let mut profile = Self::default();
+        for (section, attribute) in SECTIONS {
+            let part: BTreeMap<String, Stored> = serde_json::from_str(text(attribute).unwrap_or("{}")).ok()?;
+            for (name, Stored(value, millis, event)) in part {
+                let time = Timestamp::from_millis_clamped(millis);
+                let register = Register { time, event, value: value.get().to_owned() };
+                profile.registers.insert((section, name), register);
+            }
+        }
+        profile.later_ids = serde_json::from_str(text(LATER_IDS).unwrap_or("[]")).ok()?;
+        profile.former_ids = serde_json::from_str(text(FORMER_IDS).unwrap_or("[]")).ok()?;
+        profile.deleted = attributes.get(DELETED).and_then(Value::number).map(Timestamp::from_millis_clamped);
+        Some((profile, attributes.get(VERSION)?.number()?))
     }
 }
 
-impl Profile {
-    /// Applies an operation. Returns whether anything changed.
-    pub fn apply(&mut self, operation: &Operation) -> bool {
-        let mut changed = false;
-        for (name, value) in &operation.traits {
-            let register = Register { time: operation.time, event: operation.event.clone(), value: value.clone() };
-            let stays = self.traits.get(name).is_some_and(|present| *present >= register);
-            if !stays {
-                self.traits.insert(name.clone(), register);
-                changed = true;
-            }
-        }
-        changed
-    }
-
-    /// The value of a trait as JSON text.
-    #[must_use]
-    pub fn value(&self, name: &str) -> Option<&str> {
-        self.traits.get(name).map(|register| register.value.as_str())
-    }
-
-    /// The stored form: each trait with its value, its time in milliseconds and its event, readable in the console.
-    #[must_use]
-    pub fn encode(&self) -> String {
-        let stored: BTreeMap<&str, Stored> = self
-            .traits
-            .iter()
-            .map(|(name, register)| {
-                let value = RawValue::from_string(register.value.clone()).expect("the value was read from JSON");
-                (name.as_str(), Stored(value, register.time.as_millis(), register.event.clone()))
-            })
-            .collect();
-        serde_json::to_string(&stored).expect("a profile has only text and numbers")
-    }
-
-    /// Reads the stored form.
-    ///
-    /// # Errors
-    /// It is not a profile.
-    pub fn decode(text: &str) -> Result<Self, UnreadableProfile> {
-        let stored: BTreeMap<String, Stored> = serde_json::from_str(text)?;
-        let traits = stored.into_iter().map(|(name, Stored(value, millis, event))| {
-            let time = Timestamp::from_millis_clamped(millis);
-            (name, Register { time, event, value: value.get().to_owned() })
-        });
-        Ok(Self { traits: traits.collect() })
-    }
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("a profile has only text and numbers")
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use shared::event::Identity;
-
     use super::*;
 
-    fn identify(millis: i64, id: &str, traits: &str) -> Event {
-        let time = Timestamp::from_millis(millis).unwrap();
-        Event {
-            index: 0,
-            id: id.to_owned(),
-            identity: Identity::Forever,
-            kind: Kind::Identify,
-            subject: "u".into(),
-            name: None,
-            target: None,
-            data: Some(serde_json::from_str(traits).unwrap()),
-            context: None,
-            extra: None,
-            client_time: Some(time),
-            sent_at: None,
-            timestamp: time,
-        }
+    fn register(millis: i64, value: &str) -> Register {
+        Register { time: Timestamp::from_millis(millis).unwrap(), event: "e".into(), value: value.into() }
     }
 
-    fn folded<'a>(history: impl IntoIterator<Item = &'a Event>) -> Profile {
-        let mut profile = Profile::default();
-        for event in history {
-            profile.apply(&Operation::of(event).unwrap());
-        }
-        profile
+    fn set(name: &str, millis: i64, value: &str) -> Operation {
+        Operation { registers: vec![(Section::Traits, name.into(), register(millis, value))], ..Operation::default() }
     }
 
     #[test]
-    fn the_later_value_of_a_trait_stays_whatever_came_first() {
-        let early = identify(1_000, "a", r#"{"plan":"free","name":"Ann"}"#);
-        let late = identify(2_000, "b", r#"{"plan":"pro"}"#);
-        for history in [[&early, &late], [&late, &early]] {
-            let profile = folded(history);
-            assert_eq!((profile.value("plan"), profile.value("name")), (Some("\"pro\""), Some("\"Ann\"")));
-        }
-    }
-
-    #[test]
-    fn only_identify_with_traits_changes_a_profile() {
-        let mut event = identify(1_000, "a", "{}");
-        assert_eq!(Operation::of(&event), None);
-        event.data = None;
-        assert_eq!(Operation::of(&event), None);
-        let mut event = identify(1_000, "a", r#"{"plan":"pro"}"#);
-        event.kind = Kind::Track;
-        assert_eq!(Operation::of(&event), None);
-    }
-
-    #[test]
-    fn values_keep_their_text_and_a_null_is_a_value() {
-        let profile = folded([&identify(1, "a", r#"{"n":1.50,"big":12345678901234567890,"gone":null,"o":{ "x":1 }}"#)]);
-        let text = profile.encode();
-        assert_eq!(
-            text,
-            r#"{"big":[12345678901234567890,1,"a"],"gone":[null,1,"a"],"n":[1.50,1,"a"],"o":[{ "x":1 },1,"a"]}"#
-        );
-        assert_eq!(Profile::decode(&text).unwrap(), profile);
-        assert!(Profile::decode("[]").is_err());
-    }
-
-    prop_compose! {
-        fn any_identify()(
-            millis in 0_i64..5,
-            id in "[a-c]",
-            traits in prop::collection::btree_map("[a-d]", "[0-9]|null|\"[xy]\"", 1..4),
-        ) -> Event {
-            let members: Vec<String> = traits.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
-            identify(millis, &id, &format!("{{{}}}", members.join(",")))
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_order_repetition_and_split_of_a_history_gives_the_same_profile(
-            (history, shuffled) in prop::collection::vec(any_identify(), 1..12)
-                .prop_flat_map(|history| (Just(history.clone()), Just(history).prop_shuffle())),
-            again in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
-            split in any::<prop::sample::Index>(),
-        ) {
-            let expected = folded(&history);
-            let repeated = shuffled.iter().chain(again.iter().map(|index| index.get(&history)));
-            prop_assert_eq!(&folded(repeated), &expected);
-            // Stored and read back at any point, as between two invocations.
-            let at = split.index(shuffled.len());
-            let mut profile = Profile::decode(&folded(&shuffled[..at]).encode()).unwrap();
-            for event in &shuffled[at..] {
-                profile.apply(&Operation::of(event).unwrap());
+    fn the_later_value_stays_whatever_came_first() {
+        for order in [[0, 1], [1, 0]] {
+            let operations = [set("plan", 1, "\"free\""), set("plan", 2, "\"pro\"")];
+            let mut profile = Profile::default();
+            for index in order {
+                profile.apply(&operations[index]);
             }
-            prop_assert_eq!(profile, expected);
+            assert_eq!(profile.value(Section::Traits, "plan"), Some("\"pro\""));
+        }
+    }
+
+    #[test]
+    fn nothing_up_to_a_deletion_is_kept_whatever_came_first() {
+        let deletion = Operation { deleted: Timestamp::from_millis(5), ..Operation::default() };
+        let operations = [set("old", 5, "1"), deletion, set("new", 6, "2")];
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]] {
+            let mut profile = Profile::default();
+            for index in order {
+                profile.apply(&operations[index]);
+            }
+            assert_eq!(
+                (profile.value(Section::Traits, "old"), profile.value(Section::Traits, "new")),
+                (None, Some("2"))
+            );
+        }
+    }
+
+    #[test]
+    fn an_item_keeps_the_text_of_values_and_reads_back() {
+        let mut profile = Profile::default();
+        for (name, value) in [("n", "1.50"), ("big", "12345678901234567890"), ("gone", "null"), ("o", "{ \"x\":1 }")] {
+            profile.apply(&set(name, 1, value));
+        }
+        profile.registers.insert((Section::Tags, "vip".into()), register(2, "true"));
+        profile.later_ids.insert("b".into());
+        profile.deleted = Timestamp::from_millis(0);
+        let item = profile.item(Key { pk: "dev#a".into(), sk: SORT.into() }, 7);
+        assert_eq!(
+            item.attributes["traits"].text(),
+            Some(r#"{"big":[12345678901234567890,1,"e"],"gone":[null,1,"e"],"n":[1.50,1,"e"],"o":[{ "x":1 },1,"e"]}"#)
+        );
+        let attributes = item.attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        assert_eq!(Profile::read(&attributes), Some((profile, 7)));
+    }
+
+    #[test]
+    fn what_is_no_profile_is_not_read() {
+        for (name, value) in [("traits", "[]"), ("into", "{}"), ("tags", "{\"a\":1}")] {
+            let attributes =
+                Attributes::from([(VERSION.into(), Value::Number(1)), (name.to_owned(), Value::Text(value.into()))]);
+            assert_eq!(Profile::read(&attributes), None, "{name}");
         }
     }
 }

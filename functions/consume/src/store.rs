@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use shared::event::Event;
+use shared::event::{Event, Kind};
 use shared::message::Message;
 use shared::outcome::{Cause, Outcome, Reason};
 
@@ -69,8 +69,10 @@ pub fn item(message: &Message, event: &Event) -> Item {
     if let Some(sent_at) = event.sent_at {
         item.number("sent", sent_at.as_millis());
     }
-    if let Some(name) = &event.name {
-        item.text("name", name);
+    for (name, text) in [("name", &event.name), ("target", &event.target)] {
+        if let Some(text) = text {
+            item.text(name, text);
+        }
     }
     for (name, json) in [("data", &event.data), ("ctx", &event.context), ("more", &event.extra)] {
         if let Some(json) = json {
@@ -90,7 +92,12 @@ pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
     let mut followers: Vec<(usize, usize)> = Vec::new();
     let mut items = Vec::new();
     let mut owners = Vec::new();
-    for (position, case) in cases.iter().enumerate().filter(|(_, case)| case.outcome.is_none()) {
+    for (position, case) in cases.iter_mut().enumerate().filter(|(_, case)| case.outcome.is_none()) {
+        if case.event.kind == Kind::Delete {
+            // What is kept of a deletion is its tombstone, which is written by now.
+            case.outcome = Some(if case.receive_count > 1 { Outcome::StoredBefore } else { Outcome::Stored });
+            continue;
+        }
         let item = item(case.message, case.event);
         if let Some(leader) = first.get(&item.key) {
             followers.push((position, *leader));

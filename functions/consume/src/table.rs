@@ -109,6 +109,18 @@ pub trait Table {
     /// Writes one item in place of what is there, if `guard` holds; otherwise returns `false`. `Err` with a text means
     /// that the table can never take the item.
     fn replace(&self, item: &Item, guard: Guard) -> impl Future<Output = Result<bool, Replace>> + Send;
+
+    /// Reads a page of a partition's items whose sort keys begin with `prefix`, in their order, beginning behind the
+    /// sort key `after`. An empty page is the end.
+    fn query(
+        &self,
+        partition: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<(Key, Attributes)>, Cause>> + Send;
+
+    /// Deletes at most 25 different items; one that is not there counts as deleted. `Err` if any may be left.
+    fn delete(&self, keys: &[Key]) -> impl Future<Output = Result<(), Cause>> + Send;
 }
 
 /// Why an item was not replaced, other than for its guard.
@@ -180,4 +192,15 @@ pub async fn get_all(table: &impl Table, mut keys: Vec<Key>) -> Result<HashMap<K
         found.extend(table.get(batch).await?);
     }
     Ok(found)
+}
+
+/// Deletes any number of different items.
+///
+/// # Errors
+/// At least one may be left.
+pub async fn delete_all(table: &impl Table, keys: &[Key]) -> Result<(), Cause> {
+    for batch in keys.chunks(DYNAMODB_STATEMENTS_MAX) {
+        table.delete(batch).await?;
+    }
+    Ok(())
 }

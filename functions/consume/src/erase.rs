@@ -1,0 +1,103 @@
+//! Erasure: a tombstone in time, and the removal of what is older.
+//!
+//! The tombstone is written before the events are looked for, and an event is inserted before the tombstone is looked
+//! for. So whichever of two at a time comes second sees the other, and no event older than a deletion stays.
+
+use std::collections::{BTreeMap, HashMap};
+
+use shared::clock::Timestamp;
+use shared::event::Kind;
+use shared::outcome::{Cause, Outcome};
+
+use crate::deliver::CONFLICTS_MAX;
+use crate::store::{Case, partition};
+use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, delete_all, get_all};
+
+/// The sort key of a tombstone.
+pub const SORT: &str = "DELETED";
+/// Up to when everything is erased, in milliseconds.
+const MOMENT: &str = "until";
+
+fn tombstone_key(partition: &str) -> Key {
+    Key { pk: partition.to_owned(), sk: SORT.to_owned() }
+}
+
+fn moment_of(attributes: &Attributes) -> Option<Timestamp> {
+    attributes.get(MOMENT).and_then(Value::number).map(Timestamp::from_millis_clamped)
+}
+
+/// Erases the events of a subject that happened up to a moment, and makes sure that none is kept that comes later.
+///
+/// # Errors
+/// It is not finished: a call failed, or the time ran out. Doing it again goes on where it stopped.
+pub async fn erase(
+    table: &impl Table,
+    partition: &str,
+    moment: Timestamp,
+    out_of_time: &dyn Fn() -> bool,
+) -> Result<(), Cause> {
+    let moment = write_tombstone(table, partition, moment).await?;
+    let mut after = None;
+    loop {
+        let page = table.query(partition, "E#", after.as_deref()).await?;
+        let expired = page.iter().filter(|(_, attributes)| {
+            attributes.get("time").and_then(Value::number).is_some_and(|millis| millis <= moment.as_millis())
+        });
+        delete_all(table, &expired.map(|(key, _)| key.clone()).collect::<Vec<_>>()).await?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.sk.clone());
+        if out_of_time() {
+            return Err(Cause::Unstarted);
+        }
+    }
+}
+
+/// Makes sure that the tombstone says at least `moment`. Returns what it says.
+async fn write_tombstone(table: &impl Table, partition: &str, moment: Timestamp) -> Result<Timestamp, Cause> {
+    let key = tombstone_key(partition);
+    for _ in 0..CONFLICTS_MAX {
+        let found = get_all(table, vec![key.clone()]).await?;
+        let present = found.get(&key).and_then(moment_of);
+        if let Some(present) = present.filter(|present| *present >= moment) {
+            return Ok(present);
+        }
+        let mut item = Item { key: key.clone(), attributes: BTreeMap::new() };
+        item.number(MOMENT, moment.as_millis());
+        let guard = present.map_or(Guard::Absent, |present| Guard::Equals(MOMENT, present.as_millis()));
+        match table.replace(&item, guard).await {
+            Ok(true) => return Ok(moment),
+            Ok(false) => {}
+            Err(Replace::Failed(cause)) => return Err(cause),
+            Err(Replace::Refused(_)) => return Err(Cause::Denied),
+        }
+    }
+    Err(Cause::Contended)
+}
+
+/// Removes those of the events just stored whose subject has been deleted later than they happened.
+pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>]) {
+    let is_stored = |case: &Case<'_>| {
+        case.event.kind != Kind::Delete && matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore))
+    };
+    let key_of = |case: &Case<'_>| tombstone_key(&partition(&case.message.project, &case.event.subject));
+    let keys: Vec<Key> = cases.iter().filter(|case| is_stored(case)).map(key_of).collect();
+    let tombstones: Result<HashMap<Key, Attributes>, Cause> = get_all(table, keys).await;
+    let mut late = Vec::new();
+    for (position, case) in cases.iter_mut().enumerate().filter(|(_, case)| is_stored(case)) {
+        match tombstones.as_ref().map(|found| found.get(&key_of(case)).and_then(moment_of)) {
+            Ok(Some(moment)) if case.event.timestamp <= moment => late.push(position),
+            Ok(_) => {}
+            // Not knowing, we must look again; the item that is there by now is recognised as its own.
+            Err(cause) => case.retry(*cause),
+        }
+    }
+    let keys: Vec<Key> =
+        late.iter().map(|position| crate::store::item(cases[*position].message, cases[*position].event).key).collect();
+    let deleted = delete_all(table, &keys).await;
+    for position in late {
+        match deleted {
+            Ok(()) => cases[position].outcome = Some(Outcome::Erased),
+            Err(cause) => cases[position].retry(cause),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What an event does to profiles.
+
+use serde_json::value::RawValue;
+use shared::clock::Timestamp;
+use shared::event::{Event, Kind};
+use shared::json::Members;
+
+use crate::profile::{Register, Section};
+
+/// What an event does to the profile of its subject, and to those of its subject's other ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Operation {
+    /// Values to be kept if they are later than those there.
+    pub registers: Vec<(Section, String, Register)>,
+    /// An id that the subject had before.
+    pub former: Option<String>,
+    /// The moment up to which everything is to be forgotten.
+    pub deleted: Option<Timestamp>,
+}
+
+impl Operation {
+    /// What an event does; `None` if nothing. What `ingest` would not have let through changes nothing.
+    #[must_use]
+    pub fn of(event: &Event) -> Option<Self> {
+        let mut operation = Self::default();
+        match event.kind {
+            Kind::Identify => {
+                let traits = Members::parse(event.data.as_ref()?.get()).ok()?;
+                for (name, value) in traits.iter() {
+                    operation.set(event, Section::Traits, name, value.get());
+                }
+            }
+            Kind::Group => {
+                let traits = event.data.as_ref().map_or("{}", |traits| traits.get());
+                operation.set(event, Section::Groups, event.target.as_deref()?, traits);
+            }
+            Kind::Tags => {
+                let changes = Members::parse(event.data.as_ref()?.get()).ok()?;
+                let tags = |name| changes.get(name).and_then(strings).unwrap_or_default();
+                let removed = tags("remove");
+                // A tag that is both added and removed is removed.
+                for tag in tags("add").iter().filter(|tag| !removed.contains(tag)) {
+                    operation.set(event, Section::Tags, tag, "true");
+                }
+                for tag in &removed {
+                    operation.set(event, Section::Tags, tag, "false");
+                }
+            }
+            Kind::Unsubscribe => operation.set(event, Section::Subscription, "subscribed", "false"),
+            Kind::Resubscribe => operation.set(event, Section::Subscription, "subscribed", "true"),
+            Kind::Alias => operation.former = event.target.clone().filter(|former| *former != event.subject),
+            Kind::Delete => operation.deleted = Some(event.timestamp),
+            Kind::Track | Kind::Page | Kind::Screen => {}
+        }
+        (operation != Self::default()).then_some(operation)
+    }
+
+    /// Whether it can concern other ids than its subject.
+    #[must_use]
+    pub fn reaches_others(&self) -> bool {
+        self.former.is_some() || self.deleted.is_some()
+    }
+
+    fn set(&mut self, event: &Event, section: Section, name: &str, value: &str) {
+        let register = Register { time: event.timestamp, event: event.id.clone(), value: value.to_owned() };
+        self.registers.push((section, name.to_owned(), register));
+    }
+}
+
+fn strings(value: &RawValue) -> Option<Vec<String>> {
+    serde_json::from_str(value.get()).ok()
+}
