@@ -68,7 +68,7 @@ pub const DYNAMODB_GET_KEYS_MAX: usize = 100;
 pub const STORE_BATCH_BYTES_MAX: usize = 4 * MIB;
 /// The most ids that can be one person. It bounds what one operation on a profile reads.
 pub const ALIASES_MAX: usize = 50;
-/// The largest profile, as stored. What would grow it beyond is dead-lettered.
+/// The largest profile, as stored. What would grow it beyond is stored as an event only.
 pub const PROFILE_BYTES_MAX: usize = 300 * KIB;
 /// The most bytes of a body in one item of a dead letter; a longer body continues in further items.
 pub const DEAD_LETTER_PART_BYTES_MAX: usize = 300 * KIB;

@@ -40,10 +40,6 @@ pub enum Reason {
     UnknownVersion,
     /// The table refuses the item for what it is.
     Unstorable,
-    /// More ids would be one person than [`crate::limits::ALIASES_MAX`].
-    TooManyAliases,
-    /// The profile would outgrow [`crate::limits::PROFILE_BYTES_MAX`].
-    ProfileTooLarge,
 }
 
 impl Reason {
@@ -67,8 +63,6 @@ impl Reason {
             Reason::UndecodableMessage => "undecodable_message",
             Reason::UnknownVersion => "unknown_version",
             Reason::Unstorable => "unstorable",
-            Reason::TooManyAliases => "too_many_aliases",
-            Reason::ProfileTooLarge => "profile_too_large",
         }
     }
 }

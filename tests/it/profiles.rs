@@ -28,17 +28,30 @@ async fn later_traits_stay_whenever_they_come() {
 }
 
 #[tokio::test]
-async fn what_would_outgrow_a_profile_is_dead_lettered_and_the_profile_stays() {
+async fn what_would_outgrow_a_profile_is_stored_and_the_profile_goes_without() {
     let pipeline = Pipeline::start().await;
     for n in 0..3 {
-        let traits = json!({format!("t{n}"): "x".repeat(120_000)});
+        let traits = json!({format!("t{n}"): "x".repeat(120_000), "plan": n});
         assert_eq!(pipeline.post("/v1/identify", &identify(&format!("i{n}"), 10 + n, &traits)).await.0, 200);
         pipeline.drain().await;
     }
-    assert_eq!(pipeline.reasons().await, ["profile_too_large"]);
     let traits = pipeline.traits("ann").await;
-    assert_eq!(traits.as_object().unwrap().len(), 2);
-    assert_eq!(pipeline.stored().await.len(), 2);
+    assert_eq!(traits.as_object().unwrap().keys().collect::<Vec<_>>(), ["plan", "t0", "t1"]);
+    assert_eq!(traits["plan"], json!(2), "what has a place in it is kept up to date");
+    assert_eq!((pipeline.stored().await.len(), pipeline.letters().await.len()), (3, 0));
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn a_retry_that_is_a_duplicate_does_not_undo_what_happened_in_between() {
+    let pipeline = Pipeline::start().await;
+    let identify = |id: &str, plan: &str| json!({"userId": "ann", "messageId": id, "traits": {"plan": plan}});
+    for (id, plan) in [("m1", "free"), ("m2", "pro"), ("m1", "free")] {
+        pipeline.post("/v1/identify", &identify(id, plan)).await;
+        pipeline.drain().await;
+        pipeline.pass(Duration::from_secs(10));
+    }
+    assert_eq!(pipeline.traits("ann").await, json!({"plan": "pro"}));
     pipeline.finish().await;
 }
 
@@ -192,8 +205,11 @@ async fn no_more_ids_become_one_person_than_may() {
     let batch: Vec<Value> = (0..55).map(alias).collect();
     pipeline.post("/v1/batch", &json!({"batch": batch})).await;
     pipeline.drain().await;
-    // Fifty ids with the person's own.
-    assert_eq!(pipeline.reasons().await, ["too_many_aliases"; 6]);
-    assert_eq!(pipeline.stored().await.len(), 49);
+    assert_eq!((pipeline.stored().await.len(), pipeline.letters().await.len()), (55, 0));
+    let items = pipeline.items().await;
+    let profile =
+        items.iter().find(|item| item["pk"].as_s().unwrap() == "dev#ann" && item["sk"].as_s().unwrap() == "PROFILE");
+    let former: Vec<String> = serde_json::from_str(profile.unwrap()["from"].as_s().unwrap()).unwrap();
+    assert_eq!(former.len(), 49, "fifty ids with the person's own");
     pipeline.finish().await;
 }

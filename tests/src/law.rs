@@ -46,6 +46,15 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], letters: &[Item]) {
         let tombstone = items.iter().find(|item| text(item, "pk") == pk && text(item, "sk") == erase::SORT)?;
         tombstone.get("until")?.as_n().ok()?.parse::<i64>().ok()
     };
+    // Its identity is claimed by another, and that one has a fate: a claim alone is no event.
+    let claimed_by_another = |message: &Message, event: &Event| {
+        let claim = Claim::of(event, message)?;
+        let marker = items.iter().find(|item| text(item, "pk") == claim.key.pk && text(item, "sk") == claim.key.sk)?;
+        let windows: Vec<(i64, String)> = serde_json::from_str(&text(marker, "seen")).ok()?;
+        let others = windows.iter().filter(|(_, origin)| *origin != claim.origin);
+        Some(others.into_iter().any(|(_, origin)| stored.contains_key(origin) || dead.contains(origin)))
+    };
+    let claimed_by_another = |message: &Message, event: &Event| claimed_by_another(message, event).unwrap_or(false);
     for origin in ledger.accepted.iter().chain(ledger.events.keys()) {
         let is_stored = stored.get(origin).copied().unwrap_or(0);
         let is_dead = usize::from(dead.contains(origin));
@@ -55,9 +64,7 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], letters: &[Item]) {
         });
         let is_duplicate = ledger.events.get(origin).is_some_and(|(message, event)| {
             let key = store::item(message, event).key;
-            // Its place is taken by another, or its identity is claimed by another.
-            let claim = Claim::of(event, message).map(|claim| claim.key);
-            let taken = [Some(key), claim].into_iter().flatten().any(|key| keys.contains(&(key.pk, key.sk)));
+            let taken = keys.contains(&(key.pk, key.sk)) || claimed_by_another(message, event);
             is_stored == 0 && is_dead == 0 && !is_erased && taken
         });
         let fates = is_stored + is_dead + usize::from(is_duplicate) + usize::from(is_erased);

@@ -297,7 +297,7 @@ impl Pipeline {
         let items = self.items().await;
         let profile = items.iter().find(|item| text(item, "pk") == pk && text(item, "sk") == "PROFILE");
         let Some(profile) = profile.filter(|profile| profile.contains_key(part)) else { return Value::Null };
-        let values: BTreeMap<String, (Value, i64, String)> =
+        let values: BTreeMap<String, (Value, i64, usize)> =
             serde_json::from_str(&text(profile, part)).expect("a profile is JSON");
         json!(values.into_iter().map(|(name, (value, _, _))| (name, value)).collect::<BTreeMap<_, _>>())
     }

@@ -8,7 +8,7 @@ use shared::outcome::{Cause, Outcome};
 use crate::deliver::{CONFLICTS_MAX, IN_FLIGHT};
 use crate::marker::{Claim, Marker, VERSION, Verdict};
 use crate::store::Case;
-use crate::table::{Guard, Insert, Item, Key, Replace, Table, get_all, insert_all};
+use crate::table::{Guard, Insert, Item, Key, Replace, Table, get_all, insert_all, pause_before};
 
 /// Notes which of the events whose outcome is open are duplicates by their markers, and claims the identities of those
 /// that are not.
@@ -58,11 +58,12 @@ async fn judge(table: &impl Table, group: &[(usize, Claim)], inserted: Insert) -
 /// Judges one event by the marker as far as it is known, reading it where it is not. `None` means that the event is the
 /// first and may be stored.
 async fn judge_one(table: &impl Table, claim: &Claim, known: &mut Option<Marker>) -> Result<Option<Outcome>, Cause> {
-    for _ in 0..CONFLICTS_MAX {
+    for attempt in 0..CONFLICTS_MAX {
+        pause_before(attempt).await;
         let marker = match known.take() {
             Some(marker) => marker,
             None => {
-                let found = get_all(table, vec![claim.key.clone()]).await?;
+                let found = get_all(table, vec![claim.key.clone()], None).await?;
                 found.get(&claim.key).and_then(Marker::read).ok_or(Cause::Contended)?
             }
         };

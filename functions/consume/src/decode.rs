@@ -1,12 +1,19 @@
 //! A message's body → its events, or the reason why it is poison. Never panics, never errs.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shared::clock::Timestamp;
+use shared::event::Event;
 use shared::keys::is_project;
-use shared::limits::{DYNAMODB_SORT_KEY_BYTES_MAX, EVENT_ID_BYTES_MAX, SUBJECT_CHARS_MAX};
+use shared::limits::{BATCH_EVENTS_MAX, EVENT_ID_BYTES_MAX, SUBJECT_CHARS_MAX};
 use shared::message::{DecodeError, Message};
 use shared::outcome::Reason;
+
+/// The longest receipt; ours have 32 characters.
+const RECEIPT_BYTES_MAX: usize = 128;
+/// The longest of the short texts in a message: versions, reasons and what is wrong in words.
+const TEXT_BYTES_MAX: usize = 1_024;
 
 /// One message as SQS delivered it.
 #[derive(Clone, Debug)]
@@ -60,23 +67,77 @@ fn decode_unguarded(body: &str) -> Decoded {
 /// What `ingest` guarantees of its messages and the table's keys rely on. The queue is a boundary: others can write to
 /// it.
 fn fault(message: &Message) -> Option<&'static str> {
-    if !is_project(&message.project) {
-        return Some("the project is not a project's name");
+    if !is_project(&message.project) || !is_project(&message.source) {
+        return Some("project or source is not a name of one");
     }
-    // A receipt becomes part of a dead letter's sort key.
-    if message.receipt.is_empty() || message.receipt.len() > DYNAMODB_SORT_KEY_BYTES_MAX / 2 {
+    // A receipt becomes part of keys.
+    if message.receipt.is_empty() || message.receipt.len() > RECEIPT_BYTES_MAX {
         return Some("the receipt is empty or too long");
     }
-    for event in &message.events {
-        if event.id.is_empty() || event.id.len() > EVENT_ID_BYTES_MAX {
-            return Some("an event id is empty or too long");
-        }
-        if event.subject.is_empty() || event.subject.chars().count() > SUBJECT_CHARS_MAX {
-            return Some("a subject is empty or too long");
-        }
-        if event.target.as_ref().is_some_and(|target| target.is_empty() || target.chars().count() > SUBJECT_CHARS_MAX) {
-            return Some("a target is empty or too long");
-        }
+    if message.code_version.len() > TEXT_BYTES_MAX {
+        return Some("the version of the code is too long");
+    }
+    if message.events.len() + message.refused.len() > BATCH_EVENTS_MAX {
+        return Some("more items than a request can have");
+    }
+    // Receipt and index tell an item from all others.
+    let mut indexes = HashSet::new();
+    let mut all = message.events.iter().map(|event| event.index).chain(message.refused.iter().map(|item| item.index));
+    if !all.all(|index| indexes.insert(index)) {
+        return Some("two items have one index");
+    }
+    if message.refused.iter().any(|item| item.reason.len() > TEXT_BYTES_MAX || item.detail.len() > TEXT_BYTES_MAX) {
+        return Some("a reason is too long");
+    }
+    message.events.iter().find_map(event_fault)
+}
+
+fn event_fault(event: &Event) -> Option<&'static str> {
+    let no_subject = |id: &String| id.is_empty() || id.chars().count() > SUBJECT_CHARS_MAX;
+    if event.id.is_empty() || event.id.len() > EVENT_ID_BYTES_MAX {
+        return Some("an event id is empty or too long");
+    }
+    if no_subject(&event.subject) || event.target.as_ref().is_some_and(no_subject) {
+        return Some("a subject or target is empty or too long");
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../../events/sqs/refused_items.json");
+
+    fn fate(from: &str, to: &str) -> &'static str {
+        let sample: serde_json::Value = serde_json::from_str(SAMPLE).unwrap();
+        let body = sample["Records"][0]["body"].as_str().unwrap();
+        assert!(from.is_empty() || body.contains(from), "{from} is not in the sample");
+        match decode(&body.replacen(from, to, 1)) {
+            Decoded::Message(_) => "message",
+            Decoded::Poison(reason, _) => reason.tag(),
+            Decoded::Panicked => "panicked",
+        }
+    }
+
+    #[test]
+    fn what_others_may_have_written_into_the_queue_is_checked_before_it_reaches_a_key() {
+        let long = "x".repeat(70_000);
+        for (from, to, expected) in [
+            ("", "", "message"),
+            ("\"version\":1", "\"version\":3", "unknown_version"),
+            ("\"project\":\"dev\"", "\"project\":\"dev#KEY\"", "undecodable_message"),
+            ("\"source\":\"default\"", &format!("\"source\":\"{long}\""), "undecodable_message"),
+            ("\"receipt\":\"", &format!("\"receipt\":\"{long}"), "undecodable_message"),
+            ("\"code_version\":\"", &format!("\"code_version\":\"{long}"), "undecodable_message"),
+            ("\"detail\":\"", &format!("\"detail\":\"{long}"), "undecodable_message"),
+            ("\"index\":1", "\"index\":0", "undecodable_message"),
+            ("\"id\":\"", &format!("\"id\":\"{long}"), "undecodable_message"),
+            ("\"subject\":\"user-1\"", "\"subject\":\"\"", "undecodable_message"),
+            ("\"kind\":\"track\"", "\"kind\":\"merge\"", "undecodable_message"),
+            ("{\"version\"", "[{\"version\"", "undecodable_message"),
+        ] {
+            assert_eq!(fate(from, to), expected, "{from}");
+        }
+    }
 }

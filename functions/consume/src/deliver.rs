@@ -1,16 +1,18 @@
-//! The way of a batch from deliveries to fates: decode, fold profiles, claim identities, insert, dead-letter.
+//! The way of a batch from deliveries to fates: decode, claim identities, insert, erase, fold profiles, dead-letter.
 //!
 //! Messages are worked on in groups, so that the writes of many share calls, and so that time is looked at between
 //! them. Every step notes its outcome at the event it belongs to; a message goes back to the queue if any of its events
 //! must be tried again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use shared::clock::{Clock, Timestamp};
 use shared::message::Message;
-use shared::outcome::Outcome;
+use shared::outcome::{Cause, Outcome};
 
 use crate::claim::claim_identities;
 use crate::dead_letter::Letter;
@@ -29,7 +31,7 @@ const ERASURE_PAUSE: Duration = Duration::from_secs(5);
 /// The time that is kept for answering.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// How often a write that others came before is tried again with what they left.
-pub(crate) const CONFLICTS_MAX: usize = 5;
+pub(crate) const CONFLICTS_MAX: u32 = 5;
 /// Profiles and markers that are written at the same time.
 pub(crate) const IN_FLIGHT: usize = 16;
 
@@ -48,7 +50,7 @@ pub struct Report {
     pub failed: Vec<usize>,
     /// Events that were written.
     pub stored: usize,
-    /// Events that an earlier delivery of the same message had written.
+    /// Events whose fate an earlier delivery of the same message had settled.
     pub stored_before: usize,
     /// Events that others with the same identity had come before.
     pub duplicate: usize,
@@ -58,6 +60,35 @@ pub struct Report {
     pub dead_lettered: usize,
     /// The longest time from the arrival of a request to the end of its delivery.
     pub queue_delay: Duration,
+}
+
+impl Report {
+    fn add(&mut self, part: Report) {
+        self.failed.extend(part.failed);
+        self.stored += part.stored;
+        self.stored_before += part.stored_before;
+        self.duplicate += part.duplicate;
+        self.erased += part.erased;
+        self.dead_lettered += part.dead_lettered;
+        self.queue_delay = self.queue_delay.max(part.queue_delay);
+    }
+}
+
+/// Decodes the next messages up to about [`GROUP_EVENTS`] events; at least one.
+fn decode_group(deliveries: &[Delivery]) -> Vec<Decoded> {
+    let mut decoded = Vec::new();
+    let mut items = 0;
+    for delivery in deliveries {
+        if items >= GROUP_EVENTS {
+            break;
+        }
+        let next = decode(&delivery.body);
+        if let Decoded::Message(message) = &next {
+            items += message.events.len() + message.refused.len();
+        }
+        decoded.push(next);
+    }
+    decoded
 }
 
 impl<E: Table, D: Table> Consume<E, D> {
@@ -71,32 +102,48 @@ impl<E: Table, D: Table> Consume<E, D> {
         let mut report = Report::default();
         let mut start = 0;
         while start < deliveries.len() {
-            let mut decoded = Vec::new();
-            let mut events = 0;
-            while start + decoded.len() < deliveries.len() && (decoded.is_empty() || events < GROUP_EVENTS) {
-                let next = decode(&deliveries[start + decoded.len()].body);
-                if let Decoded::Message(message) = &next {
-                    events += message.events.len() + message.refused.len();
-                }
-                decoded.push(next);
-            }
+            let decoded = decode_group(&deliveries[start..]);
             let group = start..start + decoded.len();
-            let left = deadline.since(self.clock.now()).saturating_sub(ANSWER_TIME);
-            if left < GROUP_TIME {
-                tracing::warn!(unstarted = deliveries.len() - start, "the time ran out");
-                report.failed.extend(start..deliveries.len());
-                break;
-            }
-            if tokio::time::timeout(left, self.deliver_group(deliveries, start, &decoded, deadline, &mut report))
-                .await
-                .is_err()
-            {
-                tracing::warn!(messages = decoded.len(), "the time ran out in the middle of a group");
-                report.failed.extend(group.clone());
+            match self.deliver_guarded(deliveries, start, &decoded, deadline).await {
+                Ok(part) => report.add(part),
+                // One of them makes our code panic; alone, it alone bears it.
+                Err(Cause::Panicked) if decoded.len() > 1 => {
+                    for (position, one) in group.clone().zip(&decoded) {
+                        let alone = std::slice::from_ref(one);
+                        match self.deliver_guarded(deliveries, position, alone, deadline).await {
+                            Ok(part) => report.add(part),
+                            Err(_) => report.failed.push(position),
+                        }
+                    }
+                }
+                Err(_) => report.failed.extend(group.clone()),
             }
             start = group.end;
         }
         report
+    }
+
+    /// Delivers a group within the time that is left, and survives its panic.
+    async fn deliver_guarded(
+        &self,
+        deliveries: &[Delivery],
+        start: usize,
+        decoded: &[Decoded],
+        deadline: Timestamp,
+    ) -> Result<Report, Cause> {
+        let left = deadline.since(self.clock.now()).saturating_sub(ANSWER_TIME);
+        let cause = if left < GROUP_TIME {
+            Cause::Unstarted
+        } else {
+            let work = AssertUnwindSafe(self.deliver_group(deliveries, start, decoded, deadline)).catch_unwind();
+            match tokio::time::timeout(left, work).await {
+                Ok(Ok(report)) => return Ok(report),
+                Ok(Err(_)) => Cause::Panicked,
+                Err(_) => Cause::TimedOut,
+            }
+        };
+        tracing::warn!(messages = decoded.len(), cause = cause.tag(), "messages go back");
+        Err(cause)
     }
 
     async fn deliver_group(
@@ -105,8 +152,8 @@ impl<E: Table, D: Table> Consume<E, D> {
         start: usize,
         decoded: &[Decoded],
         deadline: Timestamp,
-        report: &mut Report,
-    ) {
+    ) -> Report {
+        let mut report = Report::default();
         let mut cases = Vec::new();
         let mut letters: Vec<(usize, Letter)> = Vec::new();
         let mut failed: Vec<usize> = Vec::new();
@@ -128,10 +175,10 @@ impl<E: Table, D: Table> Consume<E, D> {
             }
         }
         let out_of_time = || deadline.since(self.clock.now()) < ANSWER_TIME + ERASURE_PAUSE;
-        fold_profiles(&self.events, &mut cases, &out_of_time).await;
         claim_identities(&self.events, &mut cases).await;
         insert_events(&self.events, &mut cases).await;
         erase_late(&self.events, &mut cases).await;
+        fold_profiles(&self.events, &mut cases, &out_of_time).await;
         for case in &cases {
             match case.outcome {
                 Some(Outcome::DeadLettered(reason)) => letters.push((case.delivery, Letter::of_event(case, reason))),
@@ -150,10 +197,11 @@ impl<E: Table, D: Table> Consume<E, D> {
             }
         }
         report.dead_lettered += self.write_letters(&letters, &mut failed).await;
-        account(&cases, self.clock.now(), report);
+        account(&cases, self.clock.now(), &mut report);
         failed.sort_unstable();
         failed.dedup();
-        report.failed.extend(failed);
+        report.failed = failed;
+        report
     }
 
     /// Writes dead letters; the message of one that cannot be written goes back. Returns how many are new.
@@ -169,10 +217,10 @@ impl<E: Table, D: Table> Consume<E, D> {
         // Parts sort behind their heads; written the other way round, a letter is there only when it is whole.
         let (positions, items): (Vec<usize>, Vec<Item>) = items.into_values().rev().unzip();
         let results = insert_all(&self.dead_letters, &items).await;
-        let mut written = Vec::new();
+        let mut written = HashSet::new();
         for ((position, item), result) in positions.iter().zip(&items).zip(results) {
             match result {
-                Insert::Done => written.push(&item.key),
+                Insert::Done => drop(written.insert(&item.key)),
                 Insert::Exists => {}
                 Insert::Failed(cause) => {
                     tracing::error!(cause = cause.tag(), "a dead letter could not be written");
@@ -184,7 +232,7 @@ impl<E: Table, D: Table> Consume<E, D> {
                 }
             }
         }
-        let new = heads.into_iter().filter(|(key, _)| written.contains(&key));
+        let new = heads.into_iter().filter(|(key, _)| written.contains(key));
         new.map(|(_, letter)| {
             let Letter { project, id, reason, stage, .. } = letter;
             tracing::warn!(project, id, reason, ?stage, "dead-lettered");
@@ -203,16 +251,20 @@ fn open_case<'a>(
 }
 
 /// Adds a group's outcomes to the report, and tells each at the level for those who look closely.
+///
+/// What a later delivery finds as an earlier one left it is counted only there. An environment that ends before it has
+/// counted leaves its counts out; so the counts are those of deliveries, and close to those of events.
 fn account(cases: &[Case<'_>], now: Timestamp, report: &mut Report) {
     for case in cases {
+        report.queue_delay = report.queue_delay.max(now.since(case.message.received_at));
         match case.outcome {
             Some(Outcome::Stored) => report.stored += 1,
             Some(Outcome::StoredBefore) => report.stored_before += 1,
+            Some(Outcome::Duplicate) if case.receive_count > 1 => report.stored_before += 1,
             Some(Outcome::Duplicate) => report.duplicate += 1,
             Some(Outcome::Erased) => report.erased += 1,
             Some(Outcome::DeadLettered(_) | Outcome::Retry(_)) | None => continue,
         }
-        report.queue_delay = report.queue_delay.max(now.since(case.message.received_at));
         let (outcome, kind) = (case.outcome.map_or("", Outcome::tag), case.event.kind.tag());
         tracing::debug!(
             outcome,
@@ -224,3 +276,6 @@ fn account(cases: &[Case<'_>], now: Timestamp, report: &mut Report) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

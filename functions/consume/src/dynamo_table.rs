@@ -85,14 +85,21 @@ impl Table for DynamoTable {
         }
     }
 
-    async fn get(&self, keys: &[Key]) -> Result<HashMap<Key, Attributes>, Cause> {
+    async fn get(&self, keys: &[Key], only: Option<&'static str>) -> Result<HashMap<Key, Attributes>, Cause> {
         let mut found = HashMap::new();
         let mut wanted: Vec<HashMap<String, AttributeValue>> = keys.iter().map(key_attributes).collect();
         for _ in 0..BATCH_ROUNDS {
             if wanted.is_empty() {
                 return Ok(found);
             }
-            let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
+            let mut request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
+            if let Some(name) = only {
+                request = request
+                    .projection_expression("#pk, #sk, #only")
+                    .expression_attribute_names("#pk", "pk")
+                    .expression_attribute_names("#sk", "sk")
+                    .expression_attribute_names("#only", name);
+            }
             let request = request.build().expect("keys have been given");
             let reply = self.client.batch_get_item().request_items(&self.name, request).send().await;
             let reply = reply.map_err(|error| Failure::of("get", &error).cause())?;

@@ -11,7 +11,7 @@ use shared::outcome::{Cause, Outcome};
 
 use crate::deliver::CONFLICTS_MAX;
 use crate::store::{Case, partition};
-use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, delete_all, get_all};
+use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, delete_all, get_all, pause_before};
 
 /// The sort key of a tombstone.
 pub const SORT: &str = "DELETED";
@@ -55,8 +55,9 @@ pub async fn erase(
 /// Makes sure that the tombstone says at least `moment`. Returns what it says.
 async fn write_tombstone(table: &impl Table, partition: &str, moment: Timestamp) -> Result<Timestamp, Cause> {
     let key = tombstone_key(partition);
-    for _ in 0..CONFLICTS_MAX {
-        let found = get_all(table, vec![key.clone()]).await?;
+    for attempt in 0..CONFLICTS_MAX {
+        pause_before(attempt).await;
+        let found = get_all(table, vec![key.clone()], None).await?;
         let present = found.get(&key).and_then(moment_of);
         if let Some(present) = present.filter(|present| *present >= moment) {
             return Ok(present);
@@ -81,7 +82,7 @@ pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>]) {
     };
     let key_of = |case: &Case<'_>| tombstone_key(&partition(&case.message.project, &case.event.subject));
     let keys: Vec<Key> = cases.iter().filter(|case| is_stored(case)).map(key_of).collect();
-    let tombstones: Result<HashMap<Key, Attributes>, Cause> = get_all(table, keys).await;
+    let tombstones: Result<HashMap<Key, Attributes>, Cause> = get_all(table, keys, None).await;
     let mut late = Vec::new();
     for (position, case) in cases.iter_mut().enumerate().filter(|(_, case)| is_stored(case)) {
         match tombstones.as_ref().map(|found| found.get(&key_of(case)).and_then(moment_of)) {

@@ -1,14 +1,14 @@
 //! Bringing stored profiles up to date with a batch's operations.
 //!
-//! Duplicates are folded like all other events: the fold is made to take them, and so its result does not depend on
-//! which of two came first. A write names the version that it read, so that of two at a time one begins anew.
+//! Only events that are stored are folded, on every delivery: a producer's retry would say the same with a later time,
+//! and so undo what happened in between. A write names the version that it read, so that of two at a time one begins
+//! anew. Where a profile has no more room, the event is stored all the same, and the profile goes without.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
-use shared::clock::Timestamp;
 use shared::limits::{ALIASES_MAX, PROFILE_BYTES_MAX};
-use shared::outcome::{Cause, Reason};
+use shared::outcome::{Cause, Outcome};
 
 use crate::deliver::{CONFLICTS_MAX, IN_FLIGHT};
 use crate::erase;
@@ -16,97 +16,85 @@ use crate::operation::Operation;
 use crate::person::{self, Person};
 use crate::profile::{Profile, SORT, VERSION};
 use crate::store::{Case, partition};
-use crate::table::{Guard, Key, Replace, Table, get_all};
+use crate::table::{Guard, Key, Replace, Table, get_all, pause_before};
 
-/// The operations on one id, each with the position of its event.
-type Operations = Vec<(usize, Operation)>;
-/// Events that can never be folded, with their reason.
-type Rejected = Vec<(usize, Reason)>;
+/// The operations on one id.
+type Operations = Vec<Operation>;
+/// Profiles by id, each with the version that it was read with; `None` if there is none.
+type Loaded = BTreeMap<String, (Profile, Option<i64>)>;
 
-/// Folds the operations of all events into the profiles, and notes at each event what could not be folded.
-pub async fn fold_profiles(table: &impl Table, cases: &mut [Case<'_>], deadline: &dyn Fn() -> bool) {
-    let mut operations: BTreeMap<(&str, &str), Operations> = BTreeMap::new();
+/// Folds the operations of all stored events into the profiles. An event whose operation did not reach its profile is
+/// to be tried again.
+pub async fn fold_profiles(table: &impl Table, cases: &mut [Case<'_>], out_of_time: &dyn Fn() -> bool) {
+    let mut operations: BTreeMap<(String, String), Vec<(usize, Operation)>> = BTreeMap::new();
     for (position, case) in cases.iter().enumerate() {
-        if let Some(operation) = Operation::of(case.event) {
-            let id = (case.message.project.as_str(), case.event.subject.as_str());
+        if matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore))
+            && let Some(operation) = Operation::of(case.event)
+        {
+            let id = (case.message.project.clone(), case.event.subject.clone());
             operations.entry(id).or_default().push((position, operation));
         }
     }
     // Ids that are joined share profiles, so they come one after another; the others cannot meet.
     let (alone, joined): (Vec<_>, Vec<_>) =
         operations.into_iter().partition(|(_, operations)| !operations.iter().any(|(_, one)| one.reaches_others()));
-    let alone: Vec<_> =
-        alone.into_iter().map(|((project, id), operations)| (project.to_owned(), id.to_owned(), operations)).collect();
-    let joined: Vec<_> =
-        joined.into_iter().map(|((project, id), operations)| (project.to_owned(), id.to_owned(), operations)).collect();
     let mut results: Vec<_> = stream::iter(alone)
-        .map(|(project, id, operations)| async move {
-            let result = fold(table, &project, &id, &operations, &|| false).await;
-            (operations, result)
+        .map(|((project, id), operations)| async move {
+            let (positions, operations): (Vec<_>, Operations) = operations.into_iter().unzip();
+            (positions, fold(table, &project, &id, &operations, &|| false).await)
         })
         .buffer_unordered(IN_FLIGHT)
         .collect()
         .await;
-    for (project, id, operations) in joined {
-        let result = fold(table, &project, &id, &operations, deadline).await;
-        results.push((operations, result));
+    for ((project, id), operations) in joined {
+        let (positions, operations): (Vec<_>, Operations) = operations.into_iter().unzip();
+        results.push((positions, fold(table, &project, &id, &operations, out_of_time).await));
     }
-    for (operations, result) in results {
-        match result {
-            Ok(rejected) => {
-                for (position, reason) in rejected {
-                    let detail = match reason {
-                        Reason::TooManyAliases => "too many ids would be one person",
-                        _ => "the profile would grow beyond its limit",
-                    };
-                    cases[position].dead(reason, detail.to_owned());
-                }
-            }
-            Err(cause) => operations.iter().for_each(|(position, _)| cases[*position].retry(cause)),
+    for (positions, result) in results {
+        if let Err(cause) = result {
+            positions.into_iter().for_each(|position| cases[position].retry(cause));
         }
     }
 }
 
-/// Folds operations into the profiles of one person. Returns those that can never be folded.
+/// Folds operations into the profiles of one person.
 async fn fold(
     table: &impl Table,
     project: &str,
     id: &str,
     operations: &Operations,
     out_of_time: &dyn Fn() -> bool,
-) -> Result<Rejected, Cause> {
-    for _ in 0..CONFLICTS_MAX {
-        let mut rejected = Rejected::new();
-        let loaded = load(table, project, id, operations, &mut rejected).await?;
+) -> Result<(), Cause> {
+    for attempt in 0..CONFLICTS_MAX {
+        pause_before(attempt).await;
+        let mut operations = operations.clone();
+        let loaded = load(table, project, id, &mut operations).await?;
         let mut person: Person = loaded.iter().map(|(id, (profile, _))| (id.clone(), profile.clone())).collect();
-        apply_fitting(&mut person, id, operations, &mut rejected);
+        apply_fitting(&mut person, project, id, &operations);
         if !write(table, project, &loaded, &person).await? {
             continue;
         }
         let deleted = person.get(id).and_then(|profile| profile.deleted);
-        if let Some(moment) = deleted.filter(|_| operations.iter().any(|(_, operation)| operation.reaches_others())) {
-            erase_person(table, project, &person, moment, out_of_time).await?;
+        if let Some(moment) = deleted.filter(|_| operations.iter().any(Operation::reaches_others)) {
+            for id in person.keys() {
+                erase::erase(table, &partition(project, id), moment, out_of_time).await?;
+            }
         }
-        return Ok(rejected);
+        return Ok(());
     }
     Err(Cause::Contended)
 }
 
-/// Reads the profiles of everybody that the operations can concern, with their versions. Aliases that would join more
-/// ids than may be are rejected.
-async fn load(
-    table: &impl Table,
-    project: &str,
-    id: &str,
-    operations: &Operations,
-    rejected: &mut Rejected,
-) -> Result<BTreeMap<String, (Profile, Option<i64>)>, Cause> {
-    let mut loaded = load_joined(table, project, BTreeMap::new(), id).await?;
-    for (position, operation) in operations {
+/// Reads the profiles of everybody that the operations can concern. An alias that would join more ids than may be is
+/// taken out of them.
+async fn load(table: &impl Table, project: &str, id: &str, operations: &mut Operations) -> Result<Loaded, Cause> {
+    let mut loaded = load_joined(table, project, Loaded::new(), id).await?;
+    for operation in operations {
         let Some(former) = operation.former.as_ref().filter(|former| !loaded.contains_key(*former)) else { continue };
         let more = load_joined(table, project, loaded.clone(), former).await?;
         if more.len() > ALIASES_MAX {
-            rejected.push((*position, Reason::TooManyAliases));
+            tracing::warn!(project, "more ids would be one person than may be; the alias is stored, but not applied");
+            operation.former = None;
         } else {
             loaded = more;
         }
@@ -115,17 +103,12 @@ async fn load(
 }
 
 /// Adds an id, and everybody that it is joined with, to those read already.
-async fn load_joined(
-    table: &impl Table,
-    project: &str,
-    mut loaded: BTreeMap<String, (Profile, Option<i64>)>,
-    id: &str,
-) -> Result<BTreeMap<String, (Profile, Option<i64>)>, Cause> {
+async fn load_joined(table: &impl Table, project: &str, mut loaded: Loaded, id: &str) -> Result<Loaded, Cause> {
     let mut wanted = BTreeSet::from([id.to_owned()]);
     // Twice the most ids that are ever joined: two whole persons may be about to become one.
     while !wanted.is_empty() && loaded.len() <= 2 * ALIASES_MAX {
         let keys: Vec<(String, Key)> = wanted.iter().map(|id| (id.clone(), key(project, id))).collect();
-        let found = get_all(table, keys.iter().map(|(_, key)| key.clone()).collect()).await?;
+        let found = get_all(table, keys.iter().map(|(_, key)| key.clone()).collect(), None).await?;
         wanted.clear();
         for (id, key) in keys {
             let (profile, version) = match found.get(&key) {
@@ -147,37 +130,38 @@ async fn load_joined(
     Ok(loaded)
 }
 
-/// Applies operations, leaving out those that would make a profile too large.
-fn apply_fitting(person: &mut Person, id: &str, operations: &Operations, rejected: &mut Rejected) {
-    let fits =
-        |person: &Person| person.iter().all(|(id, profile)| profile.item(key("", id), 0).bytes() <= PROFILE_BYTES_MAX);
-    let wanted: Operations =
-        operations.iter().filter(|(position, _)| !rejected.iter().any(|(one, _)| one == position)).cloned().collect();
+/// Applies operations as far as the profiles have room: all of them; else only values for what has one already; else
+/// what is no value (aliases and deletions).
+fn apply_fitting(person: &mut Person, project: &str, id: &str, operations: &Operations) {
     let before = person.clone();
-    person::apply(person, id, wanted.iter().map(|(_, operation)| operation));
-    if fits(person) {
-        return;
-    }
-    // Only where they do not all fit, each is weighed on its own.
-    *person = before;
-    for (position, operation) in &wanted {
-        let before = person.clone();
-        person::apply(person, id, [operation]);
-        if *person != before && !fits(person) {
-            *person = before;
-            rejected.push((*position, Reason::ProfileTooLarge));
+    let has = |operation: &Operation| {
+        let registers = operation.registers.iter();
+        let known =
+            registers.filter(|(section, name, _)| before.get(id).is_some_and(|profile| profile.has(*section, name)));
+        Operation { registers: known.cloned().collect(), ..operation.clone() }
+    };
+    let known: Operations = operations.iter().map(has).collect();
+    let none: Operations =
+        operations.iter().map(|operation| Operation { registers: vec![], ..operation.clone() }).collect();
+    for (attempt, operations) in [operations, &known, &none].into_iter().enumerate() {
+        person.clone_from(&before);
+        person::apply(person, id, operations);
+        let fits = |(id, profile): (&String, &Profile)| profile.item(key(project, id), 0).bytes() <= PROFILE_BYTES_MAX;
+        if person.iter().all(fits) {
+            if attempt > 0 {
+                tracing::warn!(project, "a profile has no more room; the events are stored, but it goes without them");
+            }
+            return;
         }
     }
+    // Not even joined do they have room; what is there stays as it is.
+    tracing::warn!(project, "two profiles have no room in one; the alias is stored, but not applied");
+    *person = before;
 }
 
 /// Writes the profiles that changed. Returns `false` if somebody else was faster with one of them; those written by
 /// then do no harm, since the next attempt reads and joins them.
-async fn write(
-    table: &impl Table,
-    project: &str,
-    loaded: &BTreeMap<String, (Profile, Option<i64>)>,
-    person: &Person,
-) -> Result<bool, Cause> {
+async fn write(table: &impl Table, project: &str, loaded: &Loaded, person: &Person) -> Result<bool, Cause> {
     for (id, profile) in person {
         let (before, version) = loaded.get(id).map_or((None, None), |(before, version)| (Some(before), *version));
         if before == Some(profile) || (version.is_none() && *profile == Profile::default()) {
@@ -195,19 +179,6 @@ async fn write(
         }
     }
     Ok(true)
-}
-
-async fn erase_person(
-    table: &impl Table,
-    project: &str,
-    person: &Person,
-    moment: Timestamp,
-    out_of_time: &dyn Fn() -> bool,
-) -> Result<(), Cause> {
-    for id in person.keys() {
-        erase::erase(table, &partition(project, id), moment, out_of_time).await?;
-    }
-    Ok(())
 }
 
 fn key(project: &str, id: &str) -> Key {

@@ -33,7 +33,7 @@ pub async fn run() -> Result<(), Error> {
     let dead_letters = DynamoTable::new(client, config.dead_letters_table_name.clone());
     // Opening the connection during initialisation, which has a whole core, spares the first batch most of a second.
     let nothing = Key { pk: "warm-up".to_owned(), sk: "warm-up".to_owned() };
-    let _ = tokio::time::timeout(PATIENCE.call, events.get(&[nothing])).await;
+    let _ = tokio::time::timeout(PATIENCE.call, events.get(&[nothing], None)).await;
     let consume = Consume::new(events, dead_letters, config.dead_letters_retention, Arc::new(SystemClock));
     let cold = AtomicBool::new(true);
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| {

@@ -34,6 +34,8 @@ const SECTIONS: [(Section, &str); 4] = [
     (Section::Groups, "groups"),
     (Section::Subscription, "subscription"),
 ];
+/// The events that the values come from.
+const EVENTS: &str = "events";
 const DELETED: &str = "deleted";
 const LATER_IDS: &str = "into";
 const FORMER_IDS: &str = "from";
@@ -62,9 +64,10 @@ pub struct Profile {
     pub deleted: Option<Timestamp>,
 }
 
-/// The stored form of a register: value, milliseconds, event id.
+/// The stored form of a register: value, milliseconds, and the place of its event among [`EVENTS`]. An event often sets
+/// many values, so its id is stored once.
 #[derive(Serialize, Deserialize)]
-struct Stored(Box<RawValue>, i64, String);
+struct Stored(Box<RawValue>, i64, usize);
 
 impl Profile {
     /// Keeps what an operation says of this very id.
@@ -108,6 +111,12 @@ impl Profile {
         !self.later_ids.is_empty() || !self.former_ids.is_empty()
     }
 
+    /// Whether there is a value for what a register is for.
+    #[must_use]
+    pub fn has(&self, section: Section, name: &str) -> bool {
+        self.registers.contains_key(&(section, name.to_owned()))
+    }
+
     /// The ids that it is joined with directly.
     pub fn neighbours(&self) -> impl Iterator<Item = &String> {
         self.later_ids.iter().chain(&self.former_ids)
@@ -123,6 +132,11 @@ impl Profile {
     #[must_use]
     pub fn item(&self, key: Key, version: i64) -> Item {
         let mut item = Item { key, attributes: BTreeMap::new() };
+        let events: BTreeSet<&str> = self.registers.values().map(|register| register.event.as_str()).collect();
+        let places: BTreeMap<&str, usize> = events.iter().enumerate().map(|(place, event)| (*event, place)).collect();
+        if !events.is_empty() {
+            item.text(EVENTS, json(&events));
+        }
         for (section, attribute) in SECTIONS {
             let part: BTreeMap<&str, Stored> = self
                 .registers
@@ -130,7 +144,7 @@ impl Profile {
                 .filter(|((of, _), _)| *of == section)
                 .map(|((_, name), register)| {
                     let value = RawValue::from_string(register.value.clone()).expect("the value was read from JSON");
-                    (name.as_str(), Stored(value, register.time.as_millis(), register.event.clone()))
+                    (name.as_str(), Stored(value, register.time.as_millis(), places[register.event.as_str()]))
                 })
                 .collect();
             if !part.is_empty() {
@@ -153,11 +167,13 @@ impl Profile {
     #[must_use]
     pub fn read(attributes: &Attributes) -> Option<(Self, i64)> {
         let text = |name: &str| attributes.get(name).and_then(Value::text);
+        let events: Vec<String> = serde_json::from_str(text(EVENTS).unwrap_or("[]")).ok()?;
         let mut profile = Self::default();
         for (section, attribute) in SECTIONS {
             let part: BTreeMap<String, Stored> = serde_json::from_str(text(attribute).unwrap_or("{}")).ok()?;
-            for (name, Stored(value, millis, event)) in part {
+            for (name, Stored(value, millis, place)) in part {
                 let time = Timestamp::from_millis_clamped(millis);
+                let event = events.get(place)?.clone();
                 let register = Register { time, event, value: value.get().to_owned() };
                 profile.registers.insert((section, name), register);
             }
@@ -225,15 +241,16 @@ mod tests {
         let item = profile.item(Key { pk: "dev#a".into(), sk: SORT.into() }, 7);
         assert_eq!(
             item.attributes["traits"].text(),
-            Some(r#"{"big":[12345678901234567890,1,"e"],"gone":[null,1,"e"],"n":[1.50,1,"e"],"o":[{ "x":1 },1,"e"]}"#)
+            Some(r#"{"big":[12345678901234567890,1,0],"gone":[null,1,0],"n":[1.50,1,0],"o":[{ "x":1 },1,0]}"#)
         );
+        assert_eq!(item.attributes["events"].text(), Some(r#"["e"]"#));
         let attributes = item.attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         assert_eq!(Profile::read(&attributes), Some((profile, 7)));
     }
 
     #[test]
     fn what_is_no_profile_is_not_read() {
-        for (name, value) in [("traits", "[]"), ("into", "{}"), ("tags", "{\"a\":1}")] {
+        for (name, value) in [("traits", "[]"), ("into", "{}"), ("tags", "{\"a\":1}"), ("tags", "{\"a\":[true,1,0]}")] {
             let attributes =
                 Attributes::from([(VERSION.into(), Value::Number(1)), (name.to_owned(), Value::Text(value.into()))]);
             assert_eq!(Profile::read(&attributes), None, "{name}");

@@ -1,12 +1,13 @@
 //! Events → items, and what became of inserting them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use shared::event::{Event, Kind};
 use shared::message::Message;
 use shared::outcome::{Cause, Outcome, Reason};
 
-use crate::table::{Insert, Item, Key, Table, get_all, insert_all};
+use crate::table::{Insert, Item, Key, Table, Value, get_all, insert_all};
 
 /// The attribute that says which event of which request an item came from.
 pub const ORIGIN: &str = "rcpt";
@@ -35,6 +36,13 @@ impl Case<'_> {
         self.detail = detail;
     }
 
+    /// The fate of an event whose effect is there and is its own: it comes from an earlier delivery, unless there was
+    /// none; then it is this one's, whose first answer was lost.
+    #[must_use]
+    pub fn stored_by_its_message(&self) -> Outcome {
+        if self.receive_count > 1 { Outcome::StoredBefore } else { Outcome::Stored }
+    }
+
     /// Notes that nothing came of it this time.
     pub fn retry(&mut self, cause: Cause) {
         self.outcome = Some(Outcome::Retry(cause));
@@ -60,7 +68,7 @@ pub fn partition(project: &str, subject: &str) -> String {
 pub fn item(message: &Message, event: &Event) -> Item {
     let time = event.client_time.unwrap_or(message.received_at);
     let key = Key { pk: partition(&message.project, &event.subject), sk: format!("E#{time}#{}", event.id) };
-    let mut item = Item { key, attributes: std::collections::BTreeMap::new() };
+    let mut item = Item { key, attributes: BTreeMap::new() };
     item.text("kind", event.kind.tag());
     item.number("time", event.timestamp.as_millis());
     item.number("recv", message.received_at.as_millis());
@@ -85,37 +93,47 @@ pub fn item(message: &Message, event: &Event) -> Item {
 /// Inserts every event whose outcome is open, and notes what each came to.
 ///
 /// An item that is already there is told apart by its origin: written by an earlier delivery of the same message, or
-/// another event with the same identity.
+/// another event with the same identity. DynamoDB takes no two items of one key in a call, so of several in the batch
+/// the first goes ahead; the others follow it, unless it turned out that it can never be stored.
 pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
-    // Within the batch the first of equal keys stands for all: DynamoDB takes no two of them in one call.
-    let mut first: HashMap<Key, usize> = HashMap::new();
-    let mut followers: Vec<(usize, usize)> = Vec::new();
-    let mut items = Vec::new();
-    let mut owners = Vec::new();
-    for (position, case) in cases.iter_mut().enumerate().filter(|(_, case)| case.outcome.is_none()) {
-        if case.event.kind == Kind::Delete {
-            // What is kept of a deletion is its tombstone, which is written by now.
-            case.outcome = Some(if case.receive_count > 1 { Outcome::StoredBefore } else { Outcome::Stored });
-            continue;
+    for case in cases.iter_mut().filter(|case| case.outcome.is_none() && case.event.kind == Kind::Delete) {
+        // What is kept of a deletion is its tombstone.
+        case.outcome = Some(case.stored_by_its_message());
+    }
+    loop {
+        let mut items: BTreeMap<Key, (usize, Item)> = BTreeMap::new();
+        let mut followers: Vec<(usize, usize)> = Vec::new();
+        for (position, case) in cases.iter().enumerate().filter(|(_, case)| case.outcome.is_none()) {
+            let item = item(case.message, case.event);
+            match items.entry(item.key.clone()) {
+                Entry::Occupied(leader) => followers.push((position, leader.get().0)),
+                Entry::Vacant(place) => drop(place.insert((position, item))),
+            }
         }
-        let item = item(case.message, case.event);
-        if let Some(leader) = first.get(&item.key) {
-            followers.push((position, *leader));
-        } else {
-            first.insert(item.key.clone(), position);
-            owners.push(position);
-            items.push(item);
+        if items.is_empty() {
+            return;
+        }
+        let (positions, items): (Vec<usize>, Vec<Item>) = items.into_values().unzip();
+        insert_distinct(table, cases, &positions, &items).await;
+        for (position, leader) in followers {
+            let (leads, follows) = (&cases[leader], &cases[position]);
+            let same = origin(leads.message, leads.event) == origin(follows.message, follows.event);
+            cases[position].outcome = match leads.outcome {
+                // It has the place to itself now, in the next round.
+                Some(Outcome::DeadLettered(_)) => None,
+                Some(Outcome::Retry(cause)) => Some(Outcome::Retry(cause)),
+                _ => Some(if same { Outcome::StoredBefore } else { Outcome::Duplicate }),
+            };
         }
     }
-    let results = insert_all(table, &items).await;
-    let existing: Vec<Key> = items
-        .iter()
-        .zip(&results)
-        .filter(|(_, result)| **result == Insert::Exists)
-        .map(|(item, _)| item.key.clone())
-        .collect();
-    let present = get_all(table, existing).await;
-    for ((position, item), result) in owners.iter().zip(&items).zip(results) {
+}
+
+/// Inserts items with different keys, those of the cases at `positions`.
+async fn insert_distinct(table: &impl Table, cases: &mut [Case<'_>], positions: &[usize], items: &[Item]) {
+    let results = insert_all(table, items).await;
+    let existing = items.iter().zip(&results).filter(|(_, result)| **result == Insert::Exists);
+    let present = get_all(table, existing.map(|(item, _)| item.key.clone()).collect(), Some(ORIGIN)).await;
+    for ((position, item), result) in positions.iter().zip(items).zip(results) {
         let case = &mut cases[*position];
         match result {
             Insert::Done => case.outcome = Some(Outcome::Stored),
@@ -123,30 +141,14 @@ pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
             Insert::Failed(cause) => case.retry(cause),
             Insert::Exists => match present.as_ref().map(|found| found.get(&item.key)) {
                 Ok(Some(attributes)) => {
-                    let own = attributes.get(ORIGIN).and_then(|value| value.text())
-                        == Some(&origin(case.message, case.event));
-                    case.outcome = Some(match (own, case.receive_count) {
-                        (false, _) => Outcome::Duplicate,
-                        // No earlier delivery can have written it: this one did, and the reply was lost.
-                        (true, 0 | 1) => Outcome::Stored,
-                        (true, _) => Outcome::StoredBefore,
-                    });
+                    let origin = origin(case.message, case.event);
+                    let own = attributes.get(ORIGIN).and_then(Value::text) == Some(&origin);
+                    case.outcome = Some(if own { case.stored_by_its_message() } else { Outcome::Duplicate });
                 }
                 // It was there a moment ago and is not now; the next delivery will see what is.
                 Ok(None) => case.retry(Cause::Contended),
                 Err(cause) => case.retry(*cause),
             },
-        }
-    }
-    for (position, leader) in followers {
-        let same = origin(cases[position].message, cases[position].event)
-            == origin(cases[leader].message, cases[leader].event);
-        let (outcome, detail) = (cases[leader].outcome, cases[leader].detail.clone());
-        let case = &mut cases[position];
-        match outcome {
-            Some(Outcome::DeadLettered(reason)) => case.dead(reason, detail),
-            Some(Outcome::Retry(cause)) => case.retry(cause),
-            _ => case.outcome = Some(if same { Outcome::StoredBefore } else { Outcome::Duplicate }),
         }
     }
 }

@@ -102,9 +102,13 @@ pub trait Table {
     /// Inserts items with different keys, at most 25 and about 4 MiB; one result an item, in their order.
     fn insert(&self, items: &[Item]) -> impl Future<Output = Vec<Insert>> + Send;
 
-    /// Reads at most 100 different items, each as the last completed write left it. An item that is not there is absent
-    /// from the result.
-    fn get(&self, keys: &[Key]) -> impl Future<Output = Result<HashMap<Key, Attributes>, Cause>> + Send;
+    /// Reads at most 100 different items, each as the last completed write left it, and of each only the attribute
+    /// `only` where that is given. An item that is not there is absent from the result.
+    fn get(
+        &self,
+        keys: &[Key],
+        only: Option<&'static str>,
+    ) -> impl Future<Output = Result<HashMap<Key, Attributes>, Cause>> + Send;
 
     /// Writes one item in place of what is there, if `guard` holds; otherwise returns `false`. `Err` with a text means
     /// that the table can never take the item.
@@ -137,6 +141,13 @@ const ROUNDS: u32 = 3;
 /// The pause before the second round; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Waits before an attempt at something that failed, longer each time; not before the first.
+pub async fn pause_before(attempt: u32) {
+    if attempt > 0 {
+        tokio::time::sleep(PAUSE * 2_u32.pow(attempt.min(ROUNDS) - 1)).await;
+    }
+}
+
 /// Inserts any number of items with different keys, in as few calls as the limits allow, and those that may pass again
 /// a few times. One result an item, in their order.
 pub async fn insert_all(table: &impl Table, items: &[Item]) -> Vec<Insert> {
@@ -147,9 +158,7 @@ pub async fn insert_all(table: &impl Table, items: &[Item]) -> Vec<Insert> {
         if pending.is_empty() {
             break;
         }
-        if round > 0 {
-            tokio::time::sleep(PAUSE * 2_u32.pow(round - 1)).await;
-        }
+        pause_before(round).await;
         for batch in batches(items, &pending) {
             let wanted: Vec<Item> = batch.iter().map(|position| items[*position].clone()).collect();
             let answers = table.insert(&wanted).await;
@@ -180,16 +189,21 @@ fn batches(items: &[Item], positions: &[usize]) -> Vec<Vec<usize>> {
     batches
 }
 
-/// Reads any number of items.
+/// Reads any number of items, and of each only the attribute `only` where that is given: items of events are as large
+/// as their producers like, so only what is needed of them may be held.
 ///
 /// # Errors
 /// At least one could not be read.
-pub async fn get_all(table: &impl Table, mut keys: Vec<Key>) -> Result<HashMap<Key, Attributes>, Cause> {
+pub async fn get_all(
+    table: &impl Table,
+    mut keys: Vec<Key>,
+    only: Option<&'static str>,
+) -> Result<HashMap<Key, Attributes>, Cause> {
     keys.sort_unstable();
     keys.dedup();
     let mut found = HashMap::new();
     for batch in keys.chunks(DYNAMODB_GET_KEYS_MAX) {
-        found.extend(table.get(batch).await?);
+        found.extend(table.get(batch, only).await?);
     }
     Ok(found)
 }
