@@ -74,8 +74,12 @@ pub fn gauge(name: &'static str, value: f64) {
 
 /// Prints what was counted since the last call, as one line to standard output.
 pub fn flush() {
+    flush_to(std::io::stdout());
+}
+
+fn flush_to(writer: impl std::io::Write) {
     if let Some(collector) = COLLECTOR.get()
-        && let Err(error) = collector.flush(std::io::stdout())
+        && let Err(error) = collector.flush(writer)
     {
         tracing::warn!(%error, "metrics could not be printed");
     }
@@ -90,4 +94,32 @@ pub fn memory_used_pct() -> Option<f64> {
     let kibibytes: f64 =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
     (megabytes > 0.0).then(|| kibibytes / 1024.0 / megabytes * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_one_line_that_cloudwatch_reads() {
+        init("test");
+        count(metric::EVENTS_STORED, 2);
+        count(metric::EVENTS_STORED, 3);
+        count(metric::EVENTS_DUPLICATE, 0);
+        gauge(metric::QUEUE_DELAY_MS, 17.0);
+        let mut line = Vec::new();
+        flush_to(&mut line);
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(
+            (&line["service"], &line["EventsStored"], &line["QueueDelayMs"]),
+            (&"test".into(), &5.into(), &17.0.into())
+        );
+        assert!(line.get("EventsDuplicate").is_none());
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Namespace"], NAMESPACE);
+        assert_eq!(directive["Dimensions"], serde_json::json!([["service"]]));
+        let names: Vec<&str> =
+            directive["Metrics"].as_array().unwrap().iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["EventsStored", "QueueDelayMs"]);
+    }
 }
