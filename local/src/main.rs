@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use local::narrate::narrate;
+use local::narrate::{Voice, narrate};
 use local::pipeline::{Options, Pipeline};
 
 /// Runs the whole of Holdfast on 127.0.0.1: the real functions, with stand-ins for API Gateway, Lambda, SQS and
@@ -85,57 +85,76 @@ fn serve(serve: &Serve) -> anyhow::Result<()> {
         dynamodb_port: serve.dynamodb_port,
         data: (!serve.ephemeral).then(|| serve.data.clone()),
         command: std::env::current_exe().context("finding the path of this program")?,
+        clock: Arc::new(shared::clock::SystemClock),
     };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let mut stop = Stop::listen()?;
-        let tell = |function: &str, line: &str| {
+        let voice = Voice::start(std::io::stdout());
+        let teller = voice.clone();
+        let tell = move |function: &str, line: &str| {
             if let Some(told) = narrate(function, line) {
-                println!("{told}");
+                teller.say(told);
             }
         };
         let pipeline = Pipeline::start(options, Arc::new(tell)).await?;
-        introduce(&pipeline, serve);
+        introduce(&voice, &pipeline, serve);
         stop.wait().await;
-        println!("stopping");
-        pipeline.stop().await;
+        voice.say("stopping");
+        tokio::select! {
+            () = pipeline.stop() => {}
+            () = stop.wait() => bail!("stopped before everything under way had ended"),
+        }
+        voice.finish();
         Ok(())
     })
 }
 
-fn introduce(pipeline: &Pipeline, serve: &Serve) {
+fn introduce(voice: &Voice, pipeline: &Pipeline, serve: &Serve) {
     let api = pipeline.api();
-    println!("HTTP API   {api}");
-    println!("SQS        {}", pipeline.sqs().endpoint());
-    println!("DynamoDB   {}", pipeline.dynamodb().endpoint());
-    println!("data       {}", if serve.ephemeral { "in memory".to_owned() } else { serve.data.display().to_string() });
-    println!();
-    println!("Project dev takes the write key dev. Try:");
-    println!("  curl -u dev: {api}/v1/track -d '{{\"userId\":\"ann\",\"event\":\"Signed Up\"}}'");
-    println!();
-    println!("ready");
+    voice.say(format!("HTTP API   {api}"));
+    voice.say(format!("SQS        {}", pipeline.sqs().endpoint()));
+    voice.say(format!("DynamoDB   {}", pipeline.dynamodb().endpoint()));
+    let data = if serve.ephemeral { "in memory".to_owned() } else { serve.data.display().to_string() };
+    voice.say(format!("data       {data}"));
+    voice.say("\nProject dev takes the write key dev. Try:");
+    voice.say(format!("  curl -u dev: {api}/v1/track -d '{{\"userId\":\"ann\",\"event\":\"Signed Up\"}}'\n"));
+    voice.say("ready");
 }
 
-/// The signals that end the pipeline.
+/// The signals that end the pipeline: the first in order, a second one at once.
+#[cfg(unix)]
 struct Stop {
-    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
+#[cfg(unix)]
 impl Stop {
+    /// From here on signals are remembered until they are waited for.
     fn listen() -> anyhow::Result<Self> {
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
-        })
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     async fn wait(&mut self) {
-        #[cfg(unix)]
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
-        #[cfg(not(unix))]
+    }
+}
+
+/// The signal that ends the pipeline.
+#[cfg(not(unix))]
+struct Stop;
+
+#[cfg(not(unix))]
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn wait(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
     }
 }

@@ -1,6 +1,10 @@
 //! The functions' log lines, told to a person: one line for each stored event, duplicate and dead letter.
 
+mod voice;
+
 use serde_json::Value;
+
+pub use voice::Voice;
 
 /// What to say of one line that a function wrote; `None` if it is nothing to tell a person.
 #[must_use]

@@ -1,12 +1,13 @@
 //! The pipeline, put together as the template describes it.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
-use shared::clock::{Clock, SystemClock};
+use anyhow::{Context, bail};
+use shared::clock::Clock;
 use tokio::net::TcpListener;
 
 use crate::gateway::{Gateway, GatewaySpec};
@@ -16,7 +17,7 @@ use crate::template::{Function, Settings, Template};
 use crate::{TEMPLATE, clients, dynamodb, mapping, provision, sqs};
 
 /// How the pipeline is to run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// The port of the HTTP API; 0 for any that is free.
     pub port: u16,
@@ -28,6 +29,9 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The executable that runs a function when it is called with `function NAME`.
     pub command: PathBuf,
+    /// The clock of the queues, so that a test need not wait for a visibility time-out. The functions go by the
+    /// machine's.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A pipeline that runs.
@@ -38,6 +42,8 @@ pub struct Pipeline {
     sqs: sqs::Server,
     dynamodb: dynamodb::Server,
     template: Template,
+    /// Held as long as the pipeline uses the folder.
+    _lock: Option<File>,
 }
 
 /// Environments of one function at one time. A laptop has no more cores to give them.
@@ -47,16 +53,15 @@ impl Pipeline {
     /// Starts everything, and makes queues, tables and the project `dev` with the write key `dev`.
     ///
     /// # Errors
-    /// A port is taken, the data cannot be read, or the template is not understood.
+    /// A port is taken, another pipeline uses the folder, the data cannot be read or written, or the template is not
+    /// understood.
     pub async fn start(options: Options, sink: Sink) -> anyhow::Result<Self> {
         let gateway_listener = listen(options.port, "--port").await?;
         let sqs_listener = listen(options.sqs_port, "--sqs-port").await?;
         let dynamodb_listener = listen(options.dynamodb_port, "--dynamodb-port").await?;
-        if let Some(data) = &options.data {
-            std::fs::create_dir_all(data).with_context(|| format!("making the folder {}", data.display()))?;
-        }
+        let lock = options.data.as_deref().map(claim).transpose()?;
         let folder = |name: &str| options.data.as_ref().map(|data| data.join(name));
-        let clock = Arc::new(|| SystemClock.now().as_millis());
+        let clock = Arc::new(move || options.clock.now().as_millis());
         let sqs = sqs::Server::start(sqs_listener, sqs::Options { clock, data: folder("sqs") }).await?;
         let dynamodb =
             dynamodb::Server::start(dynamodb_listener, dynamodb::Options { data: folder("dynamodb") }).await?;
@@ -79,7 +84,7 @@ impl Pipeline {
         let front = template.functions.iter().find(|function| function.serves_http);
         let front = front.context("no function of the template serves the HTTP API")?.binary.clone();
         let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), GatewaySpec::new(front))?;
-        Ok(Self { gateway, mappings, lambda, sqs, dynamodb, template })
+        Ok(Self { gateway, mappings, lambda, sqs, dynamodb, template, _lock: lock })
     }
 
     /// Where the HTTP API is.
@@ -130,7 +135,23 @@ async fn listen(port: u16, option: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("listening on {address}; {option} takes another port"))
 }
 
-fn spec(function: &Function, command: &std::path::Path, endpoints: &[(String, String)]) -> FunctionSpec {
+/// Makes the folder, and keeps other pipelines out of it as long as the file is open: what two of them acknowledged into
+/// the same folder would be lost.
+fn claim(data: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(data).with_context(|| format!("making the folder {}", data.display()))?;
+    let path = data.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("opening {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another pipeline uses {}; --data takes another folder", data.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+    }
+}
+
+fn spec(function: &Function, command: &Path, endpoints: &[(String, String)]) -> FunctionSpec {
     let mut environment = function.environment.clone();
     environment.extend(endpoints.iter().cloned());
     FunctionSpec {

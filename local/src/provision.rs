@@ -1,5 +1,7 @@
 //! What a deployment does once: queues and tables as the template describes them, and a first write key.
 
+use std::collections::HashMap;
+
 use anyhow::Context;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -10,8 +12,20 @@ use crate::template::Template;
 /// The project, and the write key, that every local pipeline has.
 pub const DEV: &str = "dev";
 
+/// What a queue's attributes are where the template does not say (SQS API reference, `SetQueueAttributes`).
+const QUEUE_DEFAULTS: [(&str, &str); 8] = [
+    ("DelaySeconds", "0"),
+    ("MaximumMessageSize", "1048576"),
+    ("MessageRetentionPeriod", "345600"),
+    ("ReceiveMessageWaitTimeSeconds", "0"),
+    ("RedriveAllowPolicy", ""),
+    ("RedrivePolicy", ""),
+    ("SqsManagedSseEnabled", "true"),
+    ("VisibilityTimeout", "30"),
+];
+
 /// Makes what the template describes and what is not there yet. What is there keeps its content; queues take the
-/// template's present attributes.
+/// template's present attributes, so that a queue is the same whatever was set on it before.
 ///
 /// # Errors
 /// A stand-in refuses, which names the resource.
@@ -35,11 +49,12 @@ pub async fn provision(
         }
     }
     for queue in &queues {
-        let attributes =
-            queue.attributes.iter().map(|(name, value)| (QueueAttributeName::from(name.as_str()), value.clone()));
+        let attribute = |(name, value): (&str, &str)| (QueueAttributeName::from(name), value.to_owned());
+        let mut attributes: HashMap<_, _> = QUEUE_DEFAULTS.into_iter().map(attribute).collect();
+        attributes.extend(queue.attributes.iter().map(|(name, value)| attribute((name.as_str(), value.as_str()))));
         sqs.set_queue_attributes()
             .queue_url(&queue.url)
-            .set_attributes(Some(attributes.collect()))
+            .set_attributes(Some(attributes))
             .send()
             .await
             .with_context(|| format!("setting the attributes of queue {}", queue.name))?;

@@ -24,7 +24,7 @@ use http::{HeaderValue, StatusCode, header};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::lambda::{Collected, InvokeError, Lambda, collect, epoch_millis};
@@ -41,9 +41,6 @@ pub const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request waits for a free environment before it is refused. AWS has more of them than a machine does, so
 /// a burst that it would spread out is given a moment here.
 const FREE_WAIT: Duration = Duration::from_secs(1);
-
-/// How often it looks for a free environment meanwhile.
-const FREE_POLL: Duration = Duration::from_millis(20);
 
 /// How long open connections may take to end when the gateway stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -194,27 +191,20 @@ impl Front {
 
     /// Invokes the function, waiting a little for a free environment.
     async fn invoke(&self, payload: Bytes, root: String) -> Result<Bytes, Refusal> {
-        let patience = Instant::now() + FREE_WAIT;
-        loop {
-            match self.lambda.invoke_traced(&self.function, payload.clone(), root.clone()).await {
-                Ok(response) => return Ok(response),
-                Err(InvokeError::Throttled) if Instant::now() < patience => sleep(FREE_POLL).await,
-                Err(InvokeError::Throttled) => return Err(Refusal::Unavailable),
-                Err(InvokeError::RequestTooLarge { .. }) => return Err(Refusal::BodyTooLarge),
-                Err(
-                    error @ (InvokeError::UnknownFunction(_)
-                    | InvokeError::FunctionError { .. }
-                    | InvokeError::TimedOut { .. }
-                    | InvokeError::Crashed { .. }
-                    | InvokeError::InitFailed { .. }
-                    | InvokeError::ResponseTooLarge),
-                ) => {
-                    // The client learns nothing of the cause, so it is told here.
-                    tracing::warn!(function = self.function, %error, "the gateway answers 500");
-                    return Err(Refusal::Internal);
-                }
+        self.lambda.invoke_within(&self.function, payload, root, FREE_WAIT).await.map_err(|error| match error {
+            InvokeError::Throttled => Refusal::Unavailable,
+            InvokeError::RequestTooLarge { .. } => Refusal::BodyTooLarge,
+            InvokeError::UnknownFunction(_)
+            | InvokeError::FunctionError { .. }
+            | InvokeError::TimedOut { .. }
+            | InvokeError::Crashed { .. }
+            | InvokeError::InitFailed { .. }
+            | InvokeError::ResponseTooLarge => {
+                // The client learns nothing of the cause, so it is told here.
+                tracing::warn!(function = self.function, %error, "the gateway answers 500");
+                Refusal::Internal
             }
-        }
+        })
     }
 }
 

@@ -232,7 +232,9 @@ fn terminate(child: &mut Child) {
     let _ = child.start_kill();
 }
 
-/// The child's command, with the variables that Lambda sets and nothing of this process's own but two.
+/// The child's command, with the variables that Lambda sets and nothing of this process's own but `PATH`. Without `HOME`
+/// in particular, as on AWS: the SDK would read the person's own `~/.aws/config`, whose settings may forbid the use of
+/// endpoints on this machine.
 fn command(spec: &FunctionSpec, runtime_api: &str) -> Command {
     let mut command = Command::new(&spec.command);
     command.args(&spec.args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -240,10 +242,8 @@ fn command(spec: &FunctionSpec, runtime_api: &str) -> Command {
     #[cfg(unix)]
     command.process_group(0);
     command.env_clear();
-    for name in ["PATH", "HOME"] {
-        if let Some(value) = env::var_os(name) {
-            command.env(name, value);
-        }
+    if let Some(path) = env::var_os("PATH") {
+        command.env("PATH", path);
     }
     command
         .env("AWS_REGION", REGION)

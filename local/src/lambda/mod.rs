@@ -52,8 +52,7 @@ pub struct FunctionSpec {
     pub memory_mb: u32,
     /// The longest an invocation may take, from when it is handed to the environment.
     pub timeout: Duration,
-    /// Variables of the environment. Nothing else of this process's environment reaches the child but `PATH` and
-    /// `HOME`.
+    /// Variables of the environment. Of this process's own environment nothing reaches the child but `PATH`.
     pub environment: BTreeMap<String, String>,
     /// How many environments may be alive at once: the function's reserved concurrency. Zero never runs.
     pub environments_max: usize,
@@ -131,20 +130,27 @@ impl Lambda {
     ///
     /// As [`InvokeError`] says. [`InvokeError::Throttled`] is returned at once; it is for the caller to wait.
     pub async fn invoke(&self, function: &str, payload: Bytes) -> Result<Bytes, InvokeError> {
-        self.invoke_traced(function, payload, new_trace_root()).await
+        self.invoke_within(function, payload, new_trace_root(), Duration::ZERO).await
     }
 
-    /// Like [`Self::invoke`], in a trace that exists already: `root` is the `1-…-…` of an `X-Amzn-Trace-Id`.
+    /// Like [`Self::invoke`], but waits up to `patience` for a free environment, in turn with others who wait, and in a
+    /// trace that exists already: `root` is the `1-…-…` of an `X-Amzn-Trace-Id`.
     ///
     /// # Errors
     ///
-    /// As [`Self::invoke`].
-    pub async fn invoke_traced(&self, function: &str, payload: Bytes, root: String) -> Result<Bytes, InvokeError> {
+    /// As [`Self::invoke`]; [`InvokeError::Throttled`] after `patience`.
+    pub async fn invoke_within(
+        &self,
+        function: &str,
+        payload: Bytes,
+        root: String,
+        patience: Duration,
+    ) -> Result<Bytes, InvokeError> {
         let pool = self.pools.get(function).ok_or_else(|| InvokeError::UnknownFunction(function.to_owned()))?;
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(InvokeError::RequestTooLarge { bytes: payload.len() });
         }
-        pool.invoke(payload, root).await
+        pool.invoke(payload, root, patience).await
     }
 
     /// Kills one environment of a function with SIGKILL, a busy one first. `false` if there is none.

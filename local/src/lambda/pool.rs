@@ -41,6 +41,9 @@ pub(super) struct Pool {
     spec: FunctionSpec,
     sink: Sink,
     spawner: Arc<Spawner>,
+    /// One turn a running invocation. Those who wait for one get it in the order in which they came. Closed when the
+    /// pool stops.
+    turns: Arc<Semaphore>,
     /// One place an environment, from its start until its process is gone. Closed when the pool stops.
     places: Arc<Semaphore>,
     /// The most recently used last.
@@ -49,33 +52,49 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(spec: FunctionSpec, sink: Sink, spawner: Arc<Spawner>) -> Self {
-        let places = Arc::new(Semaphore::new(spec.environments_max.min(Semaphore::MAX_PERMITS)));
-        Self { spec, sink, spawner, places, entries: Mutex::default() }
+        let as_many_as_environments = || Arc::new(Semaphore::new(spec.environments_max.min(Semaphore::MAX_PERMITS)));
+        let (turns, places) = (as_many_as_environments(), as_many_as_environments());
+        Self { spec, sink, spawner, turns, places, entries: Mutex::default() }
     }
 
-    /// Runs an invocation on a task of its own, so that it goes on if the caller stops waiting.
-    pub(super) async fn invoke(self: &Arc<Self>, payload: Bytes, root: String) -> Result<Bytes, InvokeError> {
-        let claim = self.claim()?;
+    /// Runs an invocation on a task of its own, so that it goes on if the caller stops waiting. Waits for a free
+    /// environment no longer than `patience`.
+    pub(super) async fn invoke(
+        self: &Arc<Self>,
+        payload: Bytes,
+        root: String,
+        patience: Duration,
+    ) -> Result<Bytes, InvokeError> {
+        let claimed = timeout(patience, async {
+            let turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
+            Some((turn, self.claim().await?))
+        });
+        let (turn, claim) = claimed.await.ok().flatten().ok_or(InvokeError::Throttled)?;
         let (reply, result) = oneshot::channel();
-        tokio::spawn(Arc::clone(self).run(claim, payload, root, reply));
+        tokio::spawn(Arc::clone(self).run(turn, claim, payload, root, reply));
         result.await.unwrap_or_else(|_| Err(InvokeError::Crashed { status: "the server is shutting down".to_owned() }))
     }
 
-    fn claim(&self) -> Result<Claim, InvokeError> {
+    /// Finds an environment for whoever has a turn: there is a free one, or room for another as soon as those that are
+    /// being killed are gone. `None` if the pool stops.
+    async fn claim(&self) -> Option<Claim> {
+        if let Some(environment) = self.claim_warm() {
+            return Some(Claim::Warm(environment));
+        }
+        Arc::clone(&self.places).acquire_owned().await.ok().map(Claim::Cold)
+    }
+
+    fn claim_warm(&self) -> Option<Arc<Environment>> {
         let mut entries = lock(&self.entries);
         entries.retain(|entry| entry.busy || entry.environment.is_usable());
-        if self.places.is_closed() {
-            return Err(InvokeError::Throttled);
-        }
-        if let Some(entry) = entries.iter_mut().rev().find(|entry| !entry.busy) {
-            entry.busy = true;
-            return Ok(Claim::Warm(Arc::clone(&entry.environment)));
-        }
-        Arc::clone(&self.places).try_acquire_owned().map(Claim::Cold).map_err(|_| InvokeError::Throttled)
+        let entry = entries.iter_mut().rev().find(|entry| !entry.busy)?;
+        entry.busy = true;
+        Some(Arc::clone(&entry.environment))
     }
 
     async fn run(
         self: Arc<Self>,
+        turn: OwnedSemaphorePermit,
         claim: Claim,
         payload: Bytes,
         root: String,
@@ -87,6 +106,7 @@ impl Pool {
                 Ok(environment) => environment,
                 Err(error) => {
                     self.log(&error);
+                    drop(turn);
                     // The caller may have stopped waiting; so it is with every reply below.
                     let _ = reply.send(Err(error));
                     return;
@@ -100,6 +120,8 @@ impl Pool {
         }
         if let Ok(usable) = timeout(SETTLE_GRACE, environment.settled()).await {
             self.release(&environment, usable);
+            // Before the reply, so that a caller who invokes again at once has a turn.
+            drop(turn);
             let _ = reply.send(result);
             return;
         }
@@ -149,6 +171,7 @@ impl Pool {
 
     /// As [`super::Lambda::stop`] says. It may be called twice.
     pub(super) async fn stop(self: Arc<Self>) {
+        self.turns.close();
         self.places.close();
         let drained = timeout(DRAIN_LIMIT, async {
             while lock(&self.entries).iter().any(|entry| entry.busy) {

@@ -198,6 +198,7 @@ async fn a_child_is_told_what_lambda_tells() {
     assert!(variable("AWS_LAMBDA_LOG_STREAM_NAME").contains("/[$LATEST]"));
     assert_eq!(variable("TEST_OWN"), "mine");
     assert_eq!(variable("CARGO_MANIFEST_DIR"), "absent", "nothing of the parent's environment leaks");
+    assert_eq!(variable("HOME"), "absent", "a person's own settings of AWS do not matter");
     lambda.stop().await;
 }
 
@@ -265,6 +266,30 @@ async fn invocations_beyond_the_limit_are_throttled_at_once() {
     assert!(pids.contains(&reused["pid"].as_u64().unwrap()));
     lambda.stop().await;
     assert_eq!(call(&lambda, json!({})).await, Err(InvokeError::Throttled), "stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_wait_for_an_environment_get_it_in_turn() {
+    let (lambda, _log) = start("plain", 1, 10_000);
+    let served = Arc::new(Mutex::new(Vec::new()));
+    let mut callers = Vec::new();
+    for number in 0..20_u32 {
+        let (lambda, served) = (lambda.clone(), Arc::clone(&served));
+        let event = Bytes::from(json!({ "do": "sleep", "ms": 10 }).to_string());
+        callers.push(tokio::spawn(async move {
+            let patience = Duration::from_secs(10);
+            let result = lambda.invoke_within("fake", event, super::new_trace_root(), patience).await;
+            lock(&served).push(number);
+            result
+        }));
+        // Each has begun to wait before the next one does.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for caller in callers {
+        caller.await.unwrap().unwrap();
+    }
+    assert_eq!(*lock(&served), (0..20).collect::<Vec<_>>());
+    lambda.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,12 +11,11 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
-use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-use crate::lambda::{InvokeError, Lambda, REGION};
+use crate::lambda::{Lambda, REGION, new_trace_root};
 
 pub use event::event;
 pub use settle::{Verdict, settle};
@@ -27,9 +26,6 @@ pub const BATCH_SIZE_MAX: usize = 10_000;
 
 /// How long a batch waits for a free environment before it is left to its visibility time-out.
 const FREE_WAIT: Duration = Duration::from_secs(5);
-
-/// How often it looks for one meanwhile.
-const FREE_POLL: Duration = Duration::from_millis(50);
 
 /// How often a delete is tried.
 const DELETE_TRIES: u32 = 4;
@@ -136,7 +132,7 @@ struct Consumer {
 impl Consumer {
     async fn run(&self, batch: &[Taken]) {
         let payload = event::joined(batch.iter().map(|taken| taken.record.as_str()));
-        let response = self.invoke(payload).await;
+        let response = self.lambda.invoke_within(&self.spec.function, payload, new_trace_root(), FREE_WAIT).await;
         if let Err(error) = &response {
             let (function, messages) = (&self.spec.function, batch.len());
             tracing::warn!(function, messages, %error, "a batch stays in its queue");
@@ -146,17 +142,6 @@ impl Consumer {
         let verdict = settle(outcome, &ids, self.spec.report_batch_item_failures);
         for chunk in verdict.delete.chunks(DELETE_MAX) {
             self.delete(batch, chunk.to_vec()).await;
-        }
-    }
-
-    /// Invokes the function, waiting for a free environment within bounds.
-    async fn invoke(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
-        let patience = Instant::now() + FREE_WAIT;
-        loop {
-            match self.lambda.invoke(&self.spec.function, payload.clone()).await {
-                Err(InvokeError::Throttled) if Instant::now() < patience => sleep(FREE_POLL).await,
-                result => return result,
-            }
         }
     }
 
