@@ -154,23 +154,28 @@ pub fn nesting_depth(text: &[u8]) -> usize {
     deepest
 }
 
+/// How many levels of a value [`canonical`] makes alike. Producers that write the same value in two ways do so in the
+/// first few.
+const CANONICAL_DEPTH: usize = 16;
+
 /// One text for all texts of the same value: members sorted by name, strings escaped alike, no white space.
 ///
-/// Numbers keep their text, since two large numbers may differ only in digits that a float has no room for. So `1` and
+/// Below [`CANONICAL_DEPTH`] levels values keep their text as it is, since each level reads all that is below it once
+/// more. Numbers keep theirs, since two large numbers may differ only in digits that a float has no room for. So `1` and
 /// `1.0` are two values here, which can only keep two events apart.
 ///
 /// # Errors
 /// A string in it is not valid Unicode (a lone surrogate).
 pub fn canonical(value: &RawValue) -> Result<String, serde_json::Error> {
     let mut text = String::with_capacity(value.get().len());
-    write_canonical(value, &mut text)?;
+    write_canonical(value, CANONICAL_DEPTH, &mut text)?;
     Ok(text)
 }
 
-// Recursion is bounded by `NESTING_DEPTH_MAX`, which every body is checked against before it is parsed.
-fn write_canonical(value: &RawValue, out: &mut String) -> Result<(), serde_json::Error> {
+fn write_canonical(value: &RawValue, levels: usize, out: &mut String) -> Result<(), serde_json::Error> {
     let text = value.get();
     match text.as_bytes().first() {
+        _ if levels == 0 => out.push_str(text),
         Some(b'{') => {
             let members = Members::parse(text)?;
             let sorted: BTreeMap<&str, &RawValue> = members.iter().collect();
@@ -181,7 +186,7 @@ fn write_canonical(value: &RawValue, out: &mut String) -> Result<(), serde_json:
                 }
                 out.push_str(&string_text(name));
                 out.push(':');
-                write_canonical(member, out)?;
+                write_canonical(member, levels - 1, out)?;
             }
             out.push('}');
         }
@@ -191,7 +196,7 @@ fn write_canonical(value: &RawValue, out: &mut String) -> Result<(), serde_json:
                 if position > 0 {
                     out.push(',');
                 }
-                write_canonical(element, out)?;
+                write_canonical(element, levels - 1, out)?;
             }
             out.push(']');
         }
@@ -250,6 +255,13 @@ mod tests {
             assert_eq!(canonical(&raw(text)).unwrap(), expected, "{text}");
         }
         assert!(canonical(&raw(r#""\ud800""#)).is_err());
+    }
+
+    #[test]
+    fn canonical_text_of_a_deep_value_costs_little_more_than_its_length() {
+        let deep = format!("{}{}{}", "[".repeat(95), vec!["1 "; 200_000].join(","), "]".repeat(95));
+        let text = canonical(&raw(&deep)).unwrap();
+        assert_eq!(text.len(), deep.len(), "what lies deep keeps its text, white space included");
     }
 
     fn any_json() -> impl Strategy<Value = serde_json::Value> {

@@ -51,9 +51,9 @@ mod tests {
     fn limits_have_defaults_and_a_checked_maximum() {
         let config = read(&[]).unwrap();
         assert_eq!((config.request_bytes_max, config.event_bytes_max), (1_048_576, 262_144));
-        assert!(read(&[("REQUEST_BYTES_MAX", "4194304"), ("EVENT_BYTES_MAX", "393216")]).is_ok());
+        assert!(read(&[("REQUEST_BYTES_MAX", "2621440"), ("EVENT_BYTES_MAX", "393216")]).is_ok());
         for (name, value) in
-            [("REQUEST_BYTES_MAX", "4194305"), ("EVENT_BYTES_MAX", "393217"), ("REQUEST_BYTES_MAX", "1 MiB")]
+            [("REQUEST_BYTES_MAX", "2621441"), ("EVENT_BYTES_MAX", "393217"), ("REQUEST_BYTES_MAX", "1 MiB")]
         {
             let error = read(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
