@@ -79,6 +79,8 @@ fn function(name: &str) -> anyhow::Result<()> {
 }
 
 fn serve(serve: &Serve) -> anyhow::Result<()> {
+    // Troubles of the stand-ins themselves; the functions tell theirs through their log lines.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).without_time().init();
     let options = Options {
         port: serve.port,
         sqs_port: serve.sqs_port,

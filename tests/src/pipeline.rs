@@ -157,7 +157,7 @@ impl Pipeline {
         if reply.status == 200 && !account.receipt.is_empty() {
             self.ledger().accept(&account.receipt, account.events + account.refused);
         }
-        (reply.status, serde_json::from_str(&reply.body).expect("every body is JSON"), account)
+        (reply.status, serde_json::from_slice(&reply.body).expect("every body is JSON"), account)
     }
 
     /// Delivers one batch of at most ten messages, as the event source mapping does.

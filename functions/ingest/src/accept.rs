@@ -9,14 +9,15 @@ use shared::limits::MESSAGE_BYTES_TARGET;
 use shared::message::{Message, VERSION};
 use shared::telemetry::{count, metric};
 
-use crate::auth::{KeyLookup, Keys, Owner, from_header, from_query};
+use crate::auth::{KeyLookup, Keys, Owner, from_header};
 use crate::config::Config;
 use crate::pack::pack;
 use crate::parsed::{Arrival, Parsed};
 use crate::queue::{Entry, EventQueue, enqueue};
 use crate::response::{Answer, Problem};
-use crate::route::{Route, route};
-use crate::{body, segment, vero};
+use crate::route::{Found, Route, SegmentCall, route};
+use crate::settings::settings;
+use crate::{body, parameters, segment, vero, webhook};
 
 /// A request, of no framework.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,12 @@ pub struct Call {
     pub query: String,
     /// The `Authorization` header.
     pub authorization: Option<String>,
+    /// The `Host` header.
+    pub host: Option<String>,
+    /// The `X-Signature` header.
+    pub signature: Option<String>,
+    /// The `Content-Type` header.
+    pub content_type: Option<String>,
     /// The `Content-Encoding` header.
     pub content_encoding: Option<String>,
     /// The body, out of base64.
@@ -73,33 +80,64 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
     /// An accepting answer is given only after the queue has confirmed every event and refused item of the request.
     pub async fn answer(&self, call: &Call, receipt: &str) -> (Answer, Account) {
         let mut account = Account::default();
-        let answer = tokio::time::timeout(ANSWER_WITHIN, self.answer_in_time(call, receipt, &mut account)).await;
-        let answer = answer.unwrap_or(Err(Problem::Unavailable)).unwrap_or_else(Answer::Problem);
-        if let Answer::Problem(problem) = &answer {
+        let found = route(&call.method, &call.path);
+        let is_pixel = found.as_ref().is_ok_and(|found| matches!(found.route, Route::Pixel(_)));
+        let answer = match found {
+            Ok(found) => {
+                let answer = self.answer_in_time(&found, call, receipt, &mut account);
+                tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or(Err(Problem::Unavailable))
+            }
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = &answer {
             let failed = problem.status() >= 500;
             count(if failed { metric::REQUESTS_FAILED } else { metric::REQUESTS_REFUSED }, 1);
         }
+        let answer = match answer {
+            Err(problem) if is_pixel => Answer::Pixel(Some(problem)),
+            answer => answer.unwrap_or_else(Answer::Problem),
+        };
         (answer, account)
     }
 
-    async fn answer_in_time(&self, call: &Call, receipt: &str, account: &mut Account) -> Result<Answer, Problem> {
-        let route = route(&call.method, &call.path)?;
-        if route == Route::Health {
-            return Ok(Answer::Healthy);
+    async fn answer_in_time(
+        &self,
+        found: &Found,
+        call: &Call,
+        receipt: &str,
+        account: &mut Account,
+    ) -> Result<Answer, Problem> {
+        match found.route {
+            Route::Preflight => Ok(Answer::Preflight),
+            Route::Health => Ok(Answer::Healthy),
+            Route::Heartbeat => Ok(Answer::Heartbeat),
+            Route::Ready => self.ready(receipt).await,
+            Route::Settings => self.settings(found, call).await,
+            // Who only asks for the headers has not looked at it.
+            Route::Pixel(_) if call.method == "HEAD" => Ok(Answer::Pixel(None)),
+            Route::Pixel(_) => self.take(found, call, receipt, account).await.map(|()| Answer::Pixel(None)),
+            Route::Vero(_) => self.take(found, call, receipt, account).await.map(|()| Answer::VeroAccepted),
+            Route::Segment(_) | Route::Webhook => {
+                self.take(found, call, receipt, account).await.map(|()| Answer::SegmentAccepted)
+            }
         }
-        if route == Route::Ready {
-            return self.ready(receipt).await;
-        }
+    }
+
+    /// Makes everything that a request carries durable.
+    async fn take(&self, found: &Found, call: &Call, receipt: &str, account: &mut Account) -> Result<(), Problem> {
         let received_at = self.clock.now();
         let arrival = Arrival { received_at, receipt, event_bytes_max: self.config.event_bytes_max };
-        // The one place where what strangers wrote is parsed: a bug there must cost that request only.
-        let parsed = catch_unwind(AssertUnwindSafe(|| self.parse(route, call, &arrival)));
-        let mut parsed = parsed.unwrap_or(Err(Problem::Internal))?;
+        let bytes_max = self.config.request_bytes_max;
+        let bytes = guarded(|| body::bytes(&call.body, call.content_encoding.as_deref(), bytes_max))?;
+        let mut parsed = guarded(|| parse(found.route, call, &bytes, &arrival))?;
         account.events = parsed.events.len();
         account.refused = parsed.refused.len();
-        let key = write_key(route, call, parsed.write_key.take()).ok_or(Problem::NoWriteKey)?;
-        let owner = self.keys.owner(&key, self.clock.as_ref()).await?;
+        let key = write_key(found, call, parsed.write_key.take()).ok_or(Problem::NoWriteKey)?;
+        let mut owner = self.keys.owner(&key, self.clock.as_ref()).await?;
         account.project.clone_from(&owner.project);
+        if let Some(secret) = owner.secret.take().filter(|_| found.route == Route::Webhook) {
+            guarded(|| webhook::verify(&secret, call.signature.as_deref(), &bytes))?;
+        }
         receipt.clone_into(&mut account.receipt);
         count(metric::EVENTS_RECEIVED, (account.events + account.refused) as u64);
         let envelope = envelope(owner, receipt, received_at);
@@ -115,15 +153,16 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
         self.enqueue(pack(&envelope, parsed.events, parsed.refused, MESSAGE_BYTES_TARGET)).await?;
         count(metric::EVENTS_ACCEPTED, account.events as u64);
         count(metric::EVENTS_REFUSED, account.refused as u64);
-        Ok(if matches!(route, Route::Vero(_)) { Answer::VeroAccepted } else { Answer::SegmentAccepted })
+        Ok(())
     }
 
-    fn parse(&self, route: Route, call: &Call, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
-        let text = body::read(&call.body, call.content_encoding.as_deref(), self.config.request_bytes_max)?;
-        match route {
-            Route::Segment(segment_call) => segment::parse(segment_call, &text, arrival),
-            Route::Vero(vero_call) => vero::parse(vero_call, &text, arrival),
-            Route::Health | Route::Ready => Err(Problem::Internal),
+    /// Tells an SDK where to send the events of its source. Nothing is there for a key that nobody has.
+    async fn settings(&self, found: &Found, call: &Call) -> Result<Answer, Problem> {
+        let key = found.write_key.as_deref().unwrap_or_default();
+        match self.keys.owner(key, self.clock.as_ref()).await {
+            Ok(_) => Ok(Answer::Settings(settings(key, call.host.as_deref().unwrap_or_default()))),
+            Err(Problem::UnknownWriteKey) => Err(Problem::NotFound),
+            Err(problem) => Err(problem),
         }
     }
 
@@ -134,7 +173,7 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
         let ready = match known {
             Some((ready, asked_at)) if now >= asked_at && now.since(asked_at) < READY_FRESH => ready,
             _ => {
-                let owner = Owner { project: "probe".to_owned(), source: "ready".to_owned() };
+                let owner = Owner { project: "probe".to_owned(), source: "ready".to_owned(), secret: None };
                 let message = envelope(owner, receipt, now);
                 let entry = Entry { group: message.project.clone(), body: message.encode() };
                 let ready = self.enqueue(vec![entry]).await.is_ok();
@@ -168,13 +207,36 @@ fn envelope(owner: Owner, receipt: &str, received_at: Timestamp) -> Message {
     }
 }
 
-/// The write key of a request: Segment's clients put it into the header, the body or both; Vero's into the body or the
-/// query.
-fn write_key(route: Route, call: &Call, in_body: Option<String>) -> Option<String> {
+/// Runs what reads what strangers wrote: a bug there must cost that request only.
+fn guarded<T>(read: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(Problem::Internal))
+}
+
+fn parse(route: Route, call: &Call, bytes: &[u8], arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     match route {
-        Route::Segment(_) => call.authorization.as_deref().and_then(from_header).or(in_body),
-        Route::Vero(_) => in_body.or_else(|| from_query(&call.query, &vero::KEY_PARAMETERS)),
-        Route::Health | Route::Ready => None,
+        Route::Segment(segment_call) => segment::parse(segment_call, body::text(bytes)?, arrival),
+        Route::Webhook => webhook::parse(body::text(bytes)?, arrival),
+        Route::Pixel(kind) => segment::parse(SegmentCall::Single(kind), &parameters::of_pixel(&call.query)?, arrival),
+        Route::Vero(vero_call) => {
+            let text = parameters::of_vero(bytes, call.content_type.as_deref(), &call.query)?;
+            vero::parse(vero_call, &text, arrival)
+        }
+        Route::Preflight | Route::Health | Route::Ready | Route::Heartbeat | Route::Settings => Err(Problem::Internal),
+    }
+}
+
+/// The write key of a request: Segment's clients put it into the header, the body or both; Vero's among the parameters.
+/// A webhook has it in the path or the header, and what its events carry is the key of another source, in Segment.
+fn write_key(found: &Found, call: &Call, in_body: Option<String>) -> Option<String> {
+    let in_header = || call.authorization.as_deref().and_then(from_header);
+    match found.route {
+        Route::Segment(_) | Route::Pixel(_) => in_header().or(in_body),
+        Route::Webhook => found.write_key.clone().or_else(in_header),
+        Route::Vero(_) => in_body,
+        Route::Preflight | Route::Health | Route::Ready | Route::Heartbeat | Route::Settings => None,
     }
     .filter(|key| !key.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Write keys: where a request carries them, whom they belong to, and a cache in front of the table.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,12 +14,23 @@ use shared::keys::{is_write_key, write_key_hash};
 use crate::response::Problem;
 
 /// Whose events a write key brings.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Owner {
     /// The project.
     pub project: String,
     /// The source of the project: one write key.
     pub source: String,
+    /// What the webhooks of this source are signed with; without it they need no signature.
+    pub secret: Option<String>,
+}
+
+/// Tells whether there is a secret, but not which.
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { project, source, secret } = self;
+        let signed = secret.is_some();
+        f.debug_struct("Owner").field("project", project).field("source", source).field("signed", &signed).finish()
+    }
 }
 
 /// The table of keys could not be asked.
@@ -36,7 +48,7 @@ pub trait KeyLookup {
 const FRESH: Duration = Duration::from_secs(60);
 /// How long an unknown key is. It bounds how long a new key is refused that was tried before it was made.
 const FRESH_UNKNOWN: Duration = Duration::from_secs(5);
-/// The most keys that are remembered. An entry takes about 300 bytes.
+/// The most keys that are remembered. An entry takes about 400 bytes.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("ten thousand is not zero");
 
 type Remembered = (Option<Owner>, Timestamp);
@@ -108,35 +120,6 @@ pub fn from_header(authorization: &str) -> Option<String> {
     (!key.is_empty()).then(|| key.to_owned())
 }
 
-/// The value of a parameter in a query string, decoded.
-#[must_use]
-pub fn from_query(query: &str, names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let (_, value) = pairs.find(|(key, _)| key == name)?;
-        let value = percent_decoded(value)?;
-        (!value.is_empty()).then_some(value)
-    })
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        match first {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-                bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = &rest[2..];
-            }
-            other => bytes.push(*other),
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -161,18 +144,6 @@ mod tests {
         ] {
             assert_eq!(from_header(header).as_deref(), expected, "{header}");
         }
-        let names = ["auth_token", "tracking_api_key"];
-        for (query, expected) in [
-            ("tracking_api_key=abc", Some("abc")),
-            ("a=b&auth_token=x%3D%3d", Some("x==")),
-            ("auth_token=", None),
-            ("auth_token=%zz", None),
-            ("auth_token=%e9", None),
-            ("auth_token", None),
-            ("", None),
-        ] {
-            assert_eq!(from_query(query, &names).as_deref(), expected, "{query}");
-        }
     }
 
     /// A table with one key that can be away.
@@ -188,7 +159,7 @@ mod tests {
             if self.away.load(Ordering::SeqCst) {
                 return Err(LookupError("away".into()));
             }
-            let owner = Owner { project: "dev".into(), source: "default".into() };
+            let owner = Owner { project: "dev".into(), source: "default".into(), secret: None };
             Ok((hash == write_key_hash("known")).then_some(owner))
         }
     }

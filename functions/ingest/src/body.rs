@@ -1,5 +1,6 @@
 //! Bytes → text: inflates what is compressed, within the limit, and checks what every parser after it relies on.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::read::MultiGzDecoder;
@@ -11,29 +12,42 @@ use crate::response::Problem;
 /// The first bytes of gzip (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Reads a body: inflated if it is gzip, whatever the header says, since clients and proxies get the header wrong both
-/// ways; valid UTF-8; not nested beyond [`NESTING_DEPTH_MAX`]. Never holds more than `bytes_max` inflated bytes.
+/// The bytes of a body: inflated if it is gzip, whatever the header says, since clients and proxies get the header wrong
+/// both ways. Never holds more than `bytes_max` inflated bytes.
 ///
 /// # Errors
 /// What is wrong with the body.
-pub fn read(body: &[u8], content_encoding: Option<&str>, bytes_max: usize) -> Result<String, Problem> {
+pub fn bytes<'a>(body: &'a [u8], content_encoding: Option<&str>, bytes_max: usize) -> Result<Cow<'a, [u8]>, Problem> {
     let encoding = content_encoding.map(|name| name.trim().to_ascii_lowercase()).unwrap_or_default();
     if !matches!(encoding.as_str(), "" | "identity" | "gzip" | "x-gzip") {
         return Err(Problem::UnsupportedEncoding(encoding.chars().take(40).collect()));
     }
-    let bytes = if body.starts_with(&GZIP_MAGIC) { inflate(body, bytes_max)? } else { body.to_vec() };
-    if bytes.len() > bytes_max {
-        return Err(Problem::RequestTooLarge { limit: bytes_max });
-    }
+    let bytes = if body.starts_with(&GZIP_MAGIC) { Cow::Owned(inflate(body, bytes_max)?) } else { Cow::Borrowed(body) };
+    if bytes.len() > bytes_max { Err(Problem::RequestTooLarge { limit: bytes_max }) } else { Ok(bytes) }
+}
+
+/// The text of a body that must be JSON: not empty, not nested beyond [`NESTING_DEPTH_MAX`], and UTF-8.
+///
+/// # Errors
+/// What is wrong with the body.
+pub fn text(bytes: &[u8]) -> Result<&str, Problem> {
     if bytes.trim_ascii().is_empty() {
         return Err(Problem::EmptyBody);
     }
-    if nesting_depth(&bytes) > NESTING_DEPTH_MAX {
+    if nesting_depth(bytes) > NESTING_DEPTH_MAX {
         return Err(Problem::NestedTooDeeply);
     }
-    let text = String::from_utf8(bytes).map_err(|_| Problem::Malformed("not UTF-8".to_owned()))?;
+    utf8(bytes)
+}
+
+/// The text of a body.
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Problem::Malformed("not UTF-8".to_owned()))?;
     // A byte order mark is no JSON, but some clients write one.
-    Ok(text.strip_prefix('\u{FEFF}').map(str::to_owned).unwrap_or(text))
+    Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text))
 }
 
 fn inflate(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Problem> {
@@ -52,6 +66,10 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    fn read(body: &[u8], content_encoding: Option<&str>, bytes_max: usize) -> Result<String, Problem> {
+        text(&bytes(body, content_encoding, bytes_max)?).map(str::to_owned)
+    }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());

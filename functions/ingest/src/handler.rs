@@ -15,7 +15,8 @@ use crate::auth::KeyLookup;
 use crate::config::Config;
 use crate::key_table::KeyTable;
 use crate::queue::{EventQueue, SqsQueue};
-use crate::response::Reply;
+use crate::response::{Problem, Reply};
+use crate::route;
 
 /// How long one call to AWS may take; well within the time for an answer.
 const PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_000), call: Duration::from_millis(2_500) };
@@ -57,8 +58,9 @@ pub async fn respond<L: KeyLookup, Q: EventQueue>(
         request_id,
         cold_start,
         method = call.method,
-        path = call.path.chars().take(100).collect::<String>(),
+        path = path_to_log(&call.path),
         status = reply.status,
+        code = answer.problem().map(Problem::code),
         project = account.project,
         receipt = account.receipt,
         events = account.events,
@@ -85,6 +87,9 @@ fn call(request: Request) -> Call {
         path: request.raw_http_path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
         authorization: header(&request, "authorization"),
+        host: header(&request, "host"),
+        signature: header(&request, "x-signature"),
+        content_type: header(&request, "content-type"),
         content_encoding: header(&request, "content-encoding"),
         body: match request.into_body() {
             Body::Text(text) => text.into_bytes(),
@@ -96,11 +101,18 @@ fn call(request: Request) -> Call {
 
 fn response(reply: Reply) -> Result<Response<Body>, Error> {
     let mut builder =
-        Response::builder().status(StatusCode::from_u16(reply.status)?).header("content-type", "application/json");
+        Response::builder().status(StatusCode::from_u16(reply.status)?).header("content-type", reply.content_type);
     for (name, value) in reply.headers {
         builder = builder.header(HeaderName::from_bytes(name.as_bytes())?, value);
     }
-    Ok(builder.body(Body::Text(reply.body))?)
+    // What is text goes out as it is, and only an image in base64.
+    let body = String::from_utf8(reply.body);
+    Ok(builder.body(body.map_or_else(|error| Body::Binary(error.into_bytes()), Body::Text))?)
+}
+
+/// A path for the log: as the routes have it, since as it was sent it may carry a write key.
+fn path_to_log(path: &str) -> String {
+    route::template(path).map_or_else(|| path.chars().take(100).collect(), str::to_owned)
 }
 
 /// A new receipt: a UUID of version 7, so that receipts sort by time. Without randomness it panics, which fails the

@@ -45,7 +45,8 @@ fn owner(item: &HashMap<String, AttributeValue>) -> Option<Owner> {
     let disabled = item.get(write_key_attribute::DISABLED).and_then(|value| value.as_bool().ok()) == Some(&true);
     let project = text(write_key_attribute::PROJECT).filter(|project| shared::keys::is_project(project))?;
     let source = text(write_key_attribute::SOURCE).filter(|source| shared::keys::is_project(source))?;
-    (!disabled).then_some(Owner { project, source })
+    let secret = text(write_key_attribute::SECRET).filter(|secret| !secret.is_empty());
+    (!disabled).then_some(Owner { project, source, secret })
 }
 
 #[cfg(test)]
@@ -59,8 +60,11 @@ mod tests {
         };
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let whole = [("project", text("dev")), ("source", text("web"))];
-        assert_eq!(item(&whole), Some(Owner { project: "dev".into(), source: "web".into() }));
+        assert_eq!(item(&whole), Some(Owner { project: "dev".into(), source: "web".into(), secret: None }));
         let [project, source] = whole;
+        let signed = item(&[project.clone(), source.clone(), ("secret", text("s3cret"))]).unwrap();
+        assert_eq!(signed.secret.as_deref(), Some("s3cret"));
+        assert!(!format!("{signed:?}").contains("s3cret"), "a secret stays out of logs");
         assert!(item(&[project.clone(), source.clone(), ("disabled", AttributeValue::Bool(false))]).is_some());
         assert!(item(&[project.clone(), source.clone(), ("disabled", AttributeValue::Bool(true))]).is_none());
         assert!(item(&[project]).is_none());

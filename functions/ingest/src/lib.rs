@@ -7,6 +7,9 @@
 //! everything that it cannot with 400, 401, 404 or 413. Either all events of a request are durable, or the producer is
 //! told that it must send the request again.
 //!
+//! A pixel is answered with its image and 200 even where nothing of it can be kept, since nobody behind it could do
+//! anything about that; but it too is 503 where its event could not be made durable.
+//!
 //! # Configuration
 //!
 //! | variable | default | meaning |
@@ -20,15 +23,20 @@ pub mod accept;
 pub mod auth;
 pub mod body;
 pub mod config;
+pub mod form;
 pub mod handler;
 pub mod key_table;
+pub mod multipart;
 pub mod pack;
+pub mod parameters;
 pub mod parsed;
 pub mod queue;
 pub mod response;
 pub mod route;
 pub mod segment;
+pub mod settings;
 pub mod time;
 pub mod vero;
+pub mod webhook;
 
 pub use handler::run;

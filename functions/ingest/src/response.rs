@@ -9,6 +9,14 @@ pub enum Answer {
     SegmentAccepted,
     /// Every event is durable; the body that Vero's clients read.
     VeroAccepted,
+    /// What a pixel gets, whatever has come of it: an image. With the problem if there was one.
+    Pixel(Option<Problem>),
+    /// A page of any origin may send the request that it asks about.
+    Preflight,
+    /// How a source is set up: a JSON object.
+    Settings(String),
+    /// Vero's API is up.
+    Heartbeat,
     /// The function runs.
     Healthy,
     /// The queue takes messages.
@@ -53,6 +61,8 @@ pub enum Problem {
     NoWriteKey,
     /// A write key that nobody has.
     UnknownWriteKey,
+    /// A webhook of a source that has a secret, without a signature made with it.
+    BadSignature,
     /// No such path.
     NotFound,
     /// The path takes other methods.
@@ -82,7 +92,7 @@ impl Problem {
             | Problem::EmptyBatch
             | Problem::BatchTooLong { .. }
             | Problem::BadParameter(_) => 400,
-            Problem::NoWriteKey | Problem::UnknownWriteKey => 401,
+            Problem::NoWriteKey | Problem::UnknownWriteKey | Problem::BadSignature => 401,
             Problem::NotFound => 404,
             Problem::MethodNotAllowed { .. } => 405,
             Problem::RequestTooLarge { .. } | Problem::EventTooLarge { .. } => 413,
@@ -106,6 +116,7 @@ impl Problem {
             Problem::BadParameter(_) => "bad_parameter",
             Problem::NoWriteKey => "no_write_key",
             Problem::UnknownWriteKey => "unknown_write_key",
+            Problem::BadSignature => "bad_signature",
             Problem::NotFound => "not_found",
             Problem::MethodNotAllowed { .. } => "method_not_allowed",
             Problem::Unavailable => "unavailable",
@@ -118,7 +129,11 @@ impl Problem {
         if let Problem::MethodNotAllowed { allow } = self {
             vec![("Allow", (*allow).to_owned())]
         } else if self.status() == 503 {
-            vec![("Retry-After", RETRY_AFTER_SECONDS.to_owned())]
+            // A page of another origin sees of the headers only those that are named here.
+            vec![
+                ("Retry-After", RETRY_AFTER_SECONDS.to_owned()),
+                ("Access-Control-Expose-Headers", "Retry-After".to_owned()),
+            ]
         } else {
             vec![]
         }
@@ -145,6 +160,7 @@ impl Problem {
             Problem::BadParameter(what) => format!("Bad request: {what}."),
             Problem::NoWriteKey => "Your credentials are missing.".to_owned(),
             Problem::UnknownWriteKey => "Your credentials are invalid.".to_owned(),
+            Problem::BadSignature => "X-Signature is not the signature of this body.".to_owned(),
             Problem::NotFound => "There is nothing at this path.".to_owned(),
             Problem::MethodNotAllowed { allow } => format!("This path takes {allow}."),
             Problem::Unavailable => "The request could not be made durable; send it again.".to_owned(),
@@ -153,40 +169,96 @@ impl Problem {
     }
 }
 
+/// What a page of another origin may do: everything that any of our paths takes.
+const PREFLIGHT_HEADERS: [(&str, &str); 3] = [
+    ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    ("Access-Control-Allow-Headers", "Authorization, Content-Encoding, Content-Type, X-Retry-Count"),
+    // Two hours is the longest that Chrome remembers it.
+    ("Access-Control-Max-Age", "7200"),
+];
+/// A pixel that were cached would be seen only once.
+const NO_STORE: (&str, &str) = ("Cache-Control", "no-store, no-cache, must-revalidate, max-age=0");
+
+/// An image of one transparent pixel: header, palette of two colors of which the first is declared transparent, and one
+/// pixel of it.
+const GIF: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\
+    \x21\xf9\x04\x01\x00\x00\x00\x00\
+    \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
+
 /// A status, headers and a body, of no framework.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The status.
     pub status: u16,
-    /// Headers besides `Content-Type`, which is always `application/json`.
+    /// The `Content-Type`.
+    pub content_type: &'static str,
+    /// The other headers.
     pub headers: Vec<(&'static str, String)>,
-    /// The body: JSON.
-    pub body: String,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
+    /// What is wrong, if anything is.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Answer::Problem(problem) | Answer::Pixel(Some(problem)) => Some(problem),
+            Answer::SegmentAccepted
+            | Answer::VeroAccepted
+            | Answer::Pixel(None)
+            | Answer::Preflight
+            | Answer::Settings(_)
+            | Answer::Heartbeat
+            | Answer::Healthy
+            | Answer::Ready => None,
+        }
+    }
+
     /// The answer as it goes out.
     ///
     /// Success is exactly 200, since several clients send again on any other 2xx. Each protocol's success body is to
-    /// the byte the one that its clients read; every error carries what the clients of either read.
+    /// the byte the one that its clients read; every error carries what the clients of either read. Pages of any origin
+    /// may read all of it.
     #[must_use]
     pub fn reply(&self) -> Reply {
-        let ok = |body: &str| Reply { status: 200, headers: vec![], body: body.to_owned() };
-        match self {
+        let mut reply = match self {
             Answer::SegmentAccepted => ok(r#"{"success":true}"#),
             Answer::VeroAccepted => ok(r#"{"status":200,"message":"Success."}"#),
+            Answer::Pixel(problem) => pixel(problem.as_ref()),
+            Answer::Preflight => {
+                let headers = PREFLIGHT_HEADERS.map(|(name, value)| (name, value.to_owned())).to_vec();
+                Reply { headers, ..ok(r#"{"status":200,"message":"Pages of any origin may call this."}"#) }
+            }
+            Answer::Settings(settings) => ok(settings),
+            Answer::Heartbeat => ok(r#"{"status":200,"message":"Vero api is up"}"#),
             Answer::Healthy => ok(r#"{"status":200,"message":"Holdfast is up."}"#),
             Answer::Ready => ok(r#"{"status":200,"message":"Events are taken."}"#),
             Answer::Problem(problem) => {
                 let status = problem.status();
-                let headers = problem.headers();
                 let body = json!({
                     "success": false, "status": status, "code": problem.code(), "message": problem.message(),
                 });
-                Reply { status, headers, body: body.to_string() }
+                Reply { status, headers: problem.headers(), ..ok(&body.to_string()) }
             }
-        }
+        };
+        reply.headers.push(("Access-Control-Allow-Origin", "*".to_owned()));
+        reply
     }
+}
+
+fn ok(json: &str) -> Reply {
+    Reply { status: 200, content_type: "application/json", headers: vec![], body: json.as_bytes().to_vec() }
+}
+
+/// The image. Of what can never be kept nobody behind a pixel could make use, so it is 200 as with Segment; but what a
+/// retry can cure is said as everywhere.
+fn pixel(problem: Option<&Problem>) -> Reply {
+    let trouble = problem.filter(|problem| problem.status() >= 500);
+    let status = trouble.map_or(200, Problem::status);
+    let mut headers = trouble.map(Problem::headers).unwrap_or_default();
+    headers.push((NO_STORE.0, NO_STORE.1.to_owned()));
+    Reply { status, content_type: "image/gif", headers, body: GIF.to_vec() }
 }
 
 #[cfg(test)]
@@ -195,10 +267,68 @@ mod tests {
 
     #[test]
     fn success_bodies_are_to_the_byte_what_clients_read() {
-        assert_eq!(Answer::SegmentAccepted.reply().body, r#"{"success":true}"#);
-        let vero = Answer::VeroAccepted.reply();
-        assert_eq!((vero.status, vero.body.len()), (200, 35));
-        assert_eq!(vero.body, r#"{"status":200,"message":"Success."}"#);
+        for (answer, body) in [
+            (Answer::SegmentAccepted, r#"{"success":true}"#),
+            (Answer::VeroAccepted, r#"{"status":200,"message":"Success."}"#),
+            (Answer::Heartbeat, r#"{"status":200,"message":"Vero api is up"}"#),
+        ] {
+            let reply = answer.reply();
+            assert_eq!((reply.status, reply.content_type), (200, "application/json"));
+            assert_eq!(String::from_utf8(reply.body).unwrap(), body);
+        }
+        assert_eq!(Answer::VeroAccepted.reply().body.len(), 35);
+    }
+
+    fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+        reply.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn a_pixel_is_an_image_and_says_only_what_a_retry_can_cure() {
+        for (problem, status, retry_after) in [
+            (None, 200, None),
+            (Some(Problem::UnknownWriteKey), 200, None),
+            (Some(Problem::Malformed("why".into())), 200, None),
+            (Some(Problem::Internal), 500, None),
+            (Some(Problem::Unavailable), 503, Some("1")),
+        ] {
+            let reply = Answer::Pixel(problem).reply();
+            assert_eq!((reply.status, reply.content_type), (status, "image/gif"));
+            assert_eq!(header(&reply, "Retry-After"), retry_after);
+            assert!(header(&reply, "Cache-Control").unwrap().starts_with("no-store"));
+            assert_eq!((reply.body.len(), &reply.body[..6], reply.body[42]), (43, &b"GIF89a"[..], b';'));
+        }
+    }
+
+    #[test]
+    fn a_page_of_any_origin_may_read_every_answer() {
+        let answers = [
+            Answer::SegmentAccepted,
+            Answer::VeroAccepted,
+            Answer::Pixel(None),
+            Answer::Preflight,
+            Answer::Settings("{}".into()),
+            Answer::Heartbeat,
+            Answer::Healthy,
+            Answer::Ready,
+            Answer::Problem(Problem::NotFound),
+            Answer::Problem(Problem::Unavailable),
+        ];
+        for answer in answers {
+            let reply = answer.reply();
+            assert_eq!(header(&reply, "Access-Control-Allow-Origin"), Some("*"), "{answer:?}");
+            let exposed = header(&reply, "Access-Control-Expose-Headers");
+            assert_eq!(exposed, header(&reply, "Retry-After").map(|_| "Retry-After"), "{answer:?}");
+        }
+        let preflight = Answer::Preflight.reply();
+        let headers = header(&preflight, "Access-Control-Allow-Headers").unwrap();
+        let methods = header(&preflight, "Access-Control-Allow-Methods").unwrap();
+        for name in ["Authorization", "Content-Type", "X-Retry-Count"] {
+            assert!(headers.split(", ").any(|known| known == name), "{name}");
+        }
+        for (_, allow, _) in crate::route::ROUTES {
+            assert!(allow.split(", ").all(|method| methods.split(", ").any(|known| known == method)), "{allow}");
+        }
     }
 
     #[test]
@@ -213,6 +343,7 @@ mod tests {
             (Problem::BadParameter("id".into()), 400, "bad_parameter"),
             (Problem::NoWriteKey, 401, "no_write_key"),
             (Problem::UnknownWriteKey, 401, "unknown_write_key"),
+            (Problem::BadSignature, 401, "bad_signature"),
             (Problem::NotFound, 404, "not_found"),
             (Problem::MethodNotAllowed { allow: "POST" }, 405, "method_not_allowed"),
             (Problem::RequestTooLarge { limit: 7 }, 413, "request_too_large"),
@@ -222,7 +353,7 @@ mod tests {
         ];
         for (problem, status, code) in problems {
             let reply = Answer::Problem(problem.clone()).reply();
-            let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
             assert_eq!((reply.status, &body["status"], &body["code"]), (status, &json!(status), &json!(code)));
             assert_eq!(body["success"], json!(false));
             assert!(!body["message"].as_str().unwrap().is_empty());

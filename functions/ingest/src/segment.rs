@@ -17,12 +17,21 @@ use crate::response::Problem;
 use crate::route::SegmentCall;
 use crate::time;
 
-/// What a batch says once for all its items.
+/// What holds for all items of a request.
 #[derive(Clone, Copy, Default)]
-struct Common<'a> {
+pub(crate) struct Common<'a> {
     context: Option<&'a RawValue>,
     integrations: Option<&'a RawValue>,
     sent_at: Option<Timestamp>,
+    /// Whether an item may be a deletion, as those of Segment's webhooks may.
+    deletions: bool,
+}
+
+impl Common<'_> {
+    /// What holds for the events of a webhook, which say everything themselves.
+    pub(crate) fn of_webhook() -> Self {
+        Self { deletions: true, ..Self::default() }
+    }
 }
 
 /// Reads a body.
@@ -58,42 +67,54 @@ fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     let items = members.get("batch").ok_or_else(|| Problem::Malformed("no batch in it".to_owned()))?;
     let items: Vec<&RawValue> =
         serde_json::from_str(items.get()).map_err(|_| Problem::Malformed("the batch is not an array".to_owned()))?;
+    let common = Common {
+        context: members.get("context").filter(|context| is_object(context)),
+        integrations: members.get("integrations"),
+        sent_at: members.get("sentAt").and_then(time::from_json),
+        deletions: false,
+    };
+    let mut parsed = self::items(&items, common, arrival)?;
+    parsed.write_key = members.get("writeKey").and_then(string).filter(|key| !key.is_empty()).or(parsed.write_key);
+    Ok(parsed)
+}
+
+/// Reads items that each say their `type`. The write key is the first that an item carries: some clients put it into
+/// each item and none beside them.
+///
+/// # Errors
+/// There are none or too many, or one is too large even to be kept as refused.
+pub(crate) fn items(items: &[&RawValue], common: Common<'_>, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     if items.is_empty() {
         return Err(Problem::EmptyBatch);
     }
     if items.len() > BATCH_EVENTS_MAX {
         return Err(Problem::BatchTooLong { items: items.len() });
     }
-    let common = Common {
-        context: members.get("context").filter(|context| is_object(context)),
-        integrations: members.get("integrations"),
-        sent_at: members.get("sentAt").and_then(time::from_json),
-    };
-    let mut parsed = Parsed { write_key: members.get("writeKey").and_then(string), ..Parsed::default() };
+    let mut parsed = Parsed::default();
     for (index, item) in (0..).zip(items) {
-        match batch_item(index, item, common, arrival) {
-            Ok((event, write_key)) => {
-                // Some clients put the key into each item and none beside them.
-                parsed.write_key = parsed.write_key.or(write_key);
-                parsed.events.push(event);
-            }
+        match self::item(index, item, common, arrival, &mut parsed.write_key) {
+            Ok(event) => parsed.events.push(event),
             Err(refusal) => parsed.refused.push(refuse(index, item, refusal, arrival)?),
         }
     }
     Ok(parsed)
 }
 
-fn batch_item(
+fn item(
     index: u32,
     item: &RawValue,
     common: Common<'_>,
     arrival: &Arrival<'_>,
-) -> Result<(Event, Option<String>), Refusal> {
+    write_key: &mut Option<String>,
+) -> Result<Event, Refusal> {
     let limit = arrival.event_bytes_max;
     if item.get().len() > limit {
         return Err((Reason::EventTooLarge, format!("the event is larger than {limit} bytes")));
     }
     let members = Members::parse(item.get()).map_err(|error| (Reason::BadRequest, malformed(&error)))?;
+    if write_key.is_none() {
+        *write_key = members.get("writeKey").and_then(string).filter(|key| !key.is_empty());
+    }
     let kind = match members.get("type").and_then(string).as_deref() {
         Some("track") => Kind::Track,
         Some("identify") => Kind::Identify,
@@ -101,11 +122,11 @@ fn batch_item(
         Some("screen") => Kind::Screen,
         Some("group") => Kind::Group,
         Some("alias") => Kind::Alias,
+        Some("delete") if common.deletions => Kind::Delete,
         Some(_) => return Err((Reason::UnsupportedEventType, "the type is none of those known".to_owned())),
         None => return Err((Reason::UnsupportedEventType, "the type is missing or not a string".to_owned())),
     };
-    let event = event(index, kind, &members, common, arrival)?;
-    Ok((event, members.get("writeKey").and_then(string)))
+    event(index, kind, &members, common, arrival)
 }
 
 fn event(
@@ -118,7 +139,8 @@ fn event(
     let (subject, subject_member) = subject(members)?;
     let name = name(kind, members)?;
     let data = data(kind, members)?;
-    let target = target(kind, members)?;
+    let target_member = target_member(kind);
+    let target = target_member.map(|member| target(member, members)).transpose()?;
     let client_time = members
         .get("originalTimestamp")
         .and_then(time::from_json)
@@ -148,6 +170,7 @@ fn event(
         "sentAt",
         "context",
         "writeKey",
+        target_member.unwrap_or("type"),
     ];
     Ok(Event {
         index,
@@ -170,13 +193,19 @@ fn event(
 fn subject(members: &Members<'_>) -> Result<(String, &'static str), Refusal> {
     for member in ["userId", "anonymousId"] {
         if let Some(subject) = id(members.get(member)).map_err(|()| not_an_id(member))? {
-            return match subject.chars().count() {
-                0..=SUBJECT_CHARS_MAX => Ok((subject, member)),
-                chars => Err((Reason::IdTooLong, format!("{member} has {chars} characters"))),
-            };
+            within_limit(member, &subject)?;
+            return Ok((subject, member));
         }
     }
     Err((Reason::NoUserAnonId, "neither userId nor anonymousId".to_owned()))
+}
+
+/// Refuses an id that does not fit a key of the table.
+fn within_limit(member: &str, id: &str) -> Result<(), Refusal> {
+    match id.chars().count() {
+        0..=SUBJECT_CHARS_MAX => Ok(()),
+        chars => Err((Reason::IdTooLong, format!("{member} has {chars} characters"))),
+    }
 }
 
 fn not_an_id(member: &str) -> Refusal {
@@ -197,14 +226,27 @@ fn name(kind: Kind, members: &Members<'_>) -> Result<Option<String>, Refusal> {
             let not_string = || (Reason::NameNotString, "name is not a string".to_owned());
             members.get("name").map(|name| string(name).ok_or_else(not_string)).transpose()
         }
-        Kind::Identify | Kind::Group | Kind::Alias => Ok(None),
+        Kind::Identify
+        | Kind::Group
+        | Kind::Alias
+        | Kind::Tags
+        | Kind::Unsubscribe
+        | Kind::Resubscribe
+        | Kind::Delete => Ok(None),
     }
 }
 
 fn data<'a>(kind: Kind, members: &Members<'a>) -> Result<Option<&'a RawValue>, Refusal> {
     let (member, reason) = match kind {
         Kind::Identify | Kind::Group => ("traits", Reason::TraitsNotObject),
-        Kind::Track | Kind::Page | Kind::Screen | Kind::Alias => ("properties", Reason::PropertiesNotObject),
+        Kind::Track
+        | Kind::Page
+        | Kind::Screen
+        | Kind::Alias
+        | Kind::Tags
+        | Kind::Unsubscribe
+        | Kind::Resubscribe
+        | Kind::Delete => ("properties", Reason::PropertiesNotObject),
     };
     match members.get(member) {
         Some(value) if !is_object(value) => Err((reason, format!("{member} is not an object"))),
@@ -212,17 +254,27 @@ fn data<'a>(kind: Kind, members: &Members<'a>) -> Result<Option<&'a RawValue>, R
     }
 }
 
-/// The other id that the call needs: the group of a group call, the former id of an alias.
-fn target(kind: Kind, members: &Members<'_>) -> Result<Option<String>, Refusal> {
-    let member = match kind {
-        Kind::Group => "groupId",
-        Kind::Alias => "previousId",
-        Kind::Track | Kind::Identify | Kind::Page | Kind::Screen => return Ok(None),
-    };
-    match id(members.get(member)).map_err(|()| not_an_id(member))? {
-        Some(target) => Ok(Some(target)),
-        None => Err((Reason::IdRequired, format!("no {member}"))),
+/// The member with the other id that a call needs: the group of a group call, the former id of an alias.
+fn target_member(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Group => Some("groupId"),
+        Kind::Alias => Some("previousId"),
+        Kind::Track
+        | Kind::Identify
+        | Kind::Page
+        | Kind::Screen
+        | Kind::Tags
+        | Kind::Unsubscribe
+        | Kind::Resubscribe
+        | Kind::Delete => None,
     }
+}
+
+fn target(member: &str, members: &Members<'_>) -> Result<String, Refusal> {
+    let target = id(members.get(member)).map_err(|()| not_an_id(member))?;
+    let target = target.ok_or_else(|| (Reason::IdRequired, format!("no {member}")))?;
+    within_limit(member, &target)?;
+    Ok(target)
 }
 
 /// The item's own context over the batch's.

@@ -95,6 +95,8 @@ fn what_breaks_a_rule_is_refused_with_segments_own_code() {
         (Kind::Screen, json!({"userId": "u", "category": 1}), "category_not_string"),
         (Kind::Group, json!({"userId": "u"}), "id_required"),
         (Kind::Group, json!({"userId": "u", "groupId": []}), "id_not_string"),
+        (Kind::Group, json!({"userId": "u", "groupId": "x".repeat(SUBJECT_CHARS_MAX + 1)}), "id_too_long"),
+        (Kind::Alias, json!({"userId": "u", "previousId": "x".repeat(SUBJECT_CHARS_MAX + 1)}), "id_too_long"),
         (Kind::Alias, json!({"userId": "u"}), "id_required"),
         (Kind::Alias, json!({"previousId": "p"}), "no_user_anon_id"),
     ] {
@@ -116,7 +118,10 @@ fn every_kind_is_taken_with_what_it_needs() {
         assert_eq!(event_of(kind, &body).kind, kind);
     }
     let event = event_of(Kind::Alias, &json!({"userId": "u", "previousId": "p"}));
-    assert_eq!(value(event.extra.as_deref()), json!({"previousId": "p"}));
+    assert_eq!((event.subject.as_str(), event.target.as_deref()), ("u", Some("p")));
+    assert!(event.extra.is_none(), "an id is not kept twice");
+    let event = event_of(Kind::Group, &json!({"userId": "u", "groupId": 7, "previousId": "p"}));
+    assert_eq!((event.target.as_deref(), value(event.extra.as_deref())), (Some("7"), json!({"previousId": "p"})));
 }
 
 #[test]
@@ -154,7 +159,7 @@ fn identity_is_the_message_id_else_content_and_time_else_none() {
 fn a_batch_gives_its_items_what_it_says_once() {
     let text = json!({
         "writeKey": "k", "sentAt": "2023-11-14T22:13:20.000Z", "context": {"library": {"name": "x"}, "ip": "0"},
-        "integrations": {"All": false},
+        "integrations": {"All": false}, "timestamp": "2001-01-01T00:00:00Z", "messageId": "of the batch", "sequence": 1,
         "batch": [
             {"type": "track", "userId": "u", "event": "e", "context": {"ip": "1"}},
             {"type": "identify", "userId": "u", "integrations": {"All": true}, "sentAt": "2023-11-14T22:13:00.000Z"},
@@ -167,6 +172,8 @@ fn a_batch_gives_its_items_what_it_says_once() {
     assert_eq!(value(second.context.as_deref()), json!({"library": {"name": "x"}, "ip": "0"}));
     assert_eq!(value(first.extra.as_deref()), json!({"integrations": {"All": false}}));
     assert_eq!(value(second.extra.as_deref()), json!({"integrations": {"All": true}}));
+    // Other members of the batch are about the batch only.
+    assert!(first.client_time.is_none() && first.id == "r1-0" && second.id == "r1-1");
     assert_eq!(first.sent_at.unwrap().to_string(), "2023-11-14T22:13:20.000Z");
     assert_eq!(second.sent_at.unwrap().to_string(), "2023-11-14T22:13:00.000Z");
 }
@@ -182,6 +189,7 @@ fn the_bad_items_of_a_batch_do_not_spoil_the_good() {
         {"type": "track", "userId": "u", "event": "x".repeat(10_000)},
         {"type": "track", "userId": "u", "event": "good 6", "writeKey": "from the item"},
         null,
+        {"type": "delete", "userId": "u"},
     ]});
     let parsed = parse(SegmentCall::Batch, &text.to_string(), &arrival()).unwrap();
     let good: Vec<u32> = parsed.events.iter().map(|event| event.index).collect();
@@ -196,9 +204,20 @@ fn the_bad_items_of_a_batch_do_not_spoil_the_good() {
             (4, "unsupported_event_type"),
             (5, "event_too_large"),
             (7, "bad_request"),
+            (8, "unsupported_event_type"),
         ]
     );
     assert_eq!(parsed.write_key.as_deref(), Some("from the item"));
+}
+
+#[test]
+fn the_key_of_a_batch_goes_before_those_of_its_items_and_a_refused_item_has_one_too() {
+    let key = |batch: Value| parse(SegmentCall::Batch, &batch.to_string(), &arrival()).unwrap().write_key;
+    let items = json!([{"writeKey": ""}, {"type": "nonsense", "writeKey": "first"}, {"writeKey": "second"}]);
+    assert_eq!(key(json!({"batch": items})).as_deref(), Some("first"));
+    assert_eq!(key(json!({"batch": items, "writeKey": ""})).as_deref(), Some("first"));
+    assert_eq!(key(json!({"batch": items, "writeKey": "batch"})).as_deref(), Some("batch"));
+    assert_eq!(key(json!({"batch": [{}]})), None);
 }
 
 #[test]
