@@ -20,6 +20,9 @@ pub const EVENT_BYTES_CEILING: usize = 384 * KIB;
 /// The most events in one batch: Segment's own limit (HTTP API documentation). It bounds the dead letters that one
 /// request can cause.
 pub const BATCH_EVENTS_MAX: usize = 2_500;
+/// The most bytes that what a batch says once (`context`, `integrations`) may come to, taken as often as the batch has
+/// items: it is stored with each.
+pub const SHARED_BYTES_MAX: usize = 4 * MIB;
 /// The deepest nesting of arrays and objects in a body. serde_json stops at 128, and the batch itself takes a few.
 pub const NESTING_DEPTH_MAX: usize = 100;
 /// The most characters of an id, an e-mail address or an event name in Vero's API: "less than 255 characters" (Track API

@@ -21,7 +21,7 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
 import segment.analytics.request as segment_request
 from calls import invalid_items, plan, send
 from local_pipeline import Failure, LocalPipeline, wait_for
-from run import FLUSH_SECONDS, STORED_SECONDS, WRITE_KEY, Run, finish
+from session import FLUSH_SECONDS, STORED_SECONDS, WRITE_KEY, Run, finish
 from stored import (
     DEAD_LETTERS_TABLE,
     EVENTS_QUEUE,

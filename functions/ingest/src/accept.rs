@@ -85,7 +85,10 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
         let answer = match found {
             Ok(found) => {
                 let answer = self.answer_in_time(&found, call, receipt, &mut account);
-                tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or(Err(Problem::Unavailable))
+                tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(|_| {
+                    tracing::error!("a request could not be answered in time");
+                    Err(Problem::Unavailable)
+                })
             }
             Err(problem) => Err(problem),
         };
@@ -214,8 +217,11 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
 
 fn parse(route: Route, call: &Call, bytes: &[u8], arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     match route {
+        Route::Segment(SegmentCall::Batch) => {
+            segment::parse(SegmentCall::Batch, body::text_of_any_depth(bytes)?, arrival)
+        }
         Route::Segment(segment_call) => segment::parse(segment_call, body::text(bytes)?, arrival),
-        Route::Webhook => webhook::parse(body::text(bytes)?, arrival),
+        Route::Webhook => webhook::parse(body::text_of_any_depth(bytes)?, arrival),
         Route::Pixel(kind) => segment::parse(SegmentCall::Single(kind), &parameters::of_pixel(&call.query)?, arrival),
         Route::Vero(vero_call) => {
             let text = parameters::of_vero(bytes, call.content_type.as_deref(), &call.query)?;

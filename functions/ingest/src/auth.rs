@@ -48,6 +48,13 @@ pub trait KeyLookup {
 const FRESH: Duration = Duration::from_secs(60);
 /// How long an unknown key is. It bounds how long a new key is refused that was tried before it was made.
 const FRESH_UNKNOWN: Duration = Duration::from_secs(5);
+/// How long a key that was known before waits for the table.
+const PATIENCE_KNOWN: Duration = Duration::from_millis(300);
+/// How long a key never seen does: about the SDK's three attempts.
+const PATIENCE_UNKNOWN: Duration = Duration::from_millis(2_500);
+/// After the table could not be asked, how long it is not asked about keys that were known before: so an outage costs
+/// no request its time.
+const AWAY: Duration = Duration::from_secs(5);
 /// The most keys that are remembered. An entry takes about 400 bytes.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("ten thousand is not zero");
 
@@ -57,12 +64,13 @@ type Remembered = (Option<Owner>, Timestamp);
 pub struct Keys<L> {
     lookup: L,
     cache: Mutex<LruCache<String, Remembered>>,
+    failed_at: Mutex<Option<Timestamp>>,
 }
 
 impl<L: KeyLookup> Keys<L> {
     /// Keys that are looked up in `lookup`.
     pub fn new(lookup: L) -> Self {
-        Self { lookup, cache: Mutex::new(LruCache::new(REMEMBERED)) }
+        Self { lookup, cache: Mutex::new(LruCache::new(REMEMBERED)), failed_at: Mutex::new(None) }
     }
 
     /// Finds the owner of a key.
@@ -85,17 +93,30 @@ impl<L: KeyLookup> Keys<L> {
                 return owner.clone().ok_or(Problem::UnknownWriteKey);
             }
         }
-        match self.lookup.find(&hash).await {
+        let known_owner = known.and_then(|(owner, _)| owner);
+        if let Some(owner) = known_owner.clone().filter(|_| self.is_away(clock.now())) {
+            return Ok(owner);
+        }
+        let patience = if known_owner.is_some() { PATIENCE_KNOWN } else { PATIENCE_UNKNOWN };
+        let found = tokio::time::timeout(patience, self.lookup.find(&hash)).await;
+        match found.unwrap_or_else(|late| Err(LookupError(late.into()))) {
             Ok(owner) => {
                 self.cache.lock().expect(NEVER_POISONED).put(hash, (owner.clone(), clock.now()));
                 owner.ok_or(Problem::UnknownWriteKey)
             }
             Err(error) => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, source, known = known.is_some(), "a write key could not be checked");
-                known.and_then(|(owner, _)| owner).ok_or(Problem::Unavailable)
+                tracing::warn!(%error, source, known = known_owner.is_some(), "a write key could not be checked");
+                *self.failed_at.lock().expect(NEVER_POISONED) = Some(clock.now());
+                known_owner.ok_or(Problem::Unavailable)
             }
         }
+    }
+
+    /// Whether the table could not be asked a moment ago.
+    fn is_away(&self, now: Timestamp) -> bool {
+        let failed_at = *self.failed_at.lock().expect(NEVER_POISONED);
+        failed_at.is_some_and(|failed_at| now >= failed_at && now.since(failed_at) < AWAY)
     }
 
     fn remembered(&self, hash: &str) -> Option<Remembered> {

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use shared::json::nesting_depth;
 use shared::limits::NESTING_DEPTH_MAX;
 
 use crate::response::Problem;
 
+/// The most members of a gzip body. One is what clients write; each costs time, even if it is empty.
+const GZIP_MEMBERS_MAX: usize = 16;
 /// The first bytes of gzip (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -22,6 +24,10 @@ pub fn bytes<'a>(body: &'a [u8], content_encoding: Option<&str>, bytes_max: usiz
     if !matches!(encoding.as_str(), "" | "identity" | "gzip" | "x-gzip") {
         return Err(Problem::UnsupportedEncoding(encoding.chars().take(40).collect()));
     }
+    // What is larger before it is inflated than it may be afterwards is no honest gzip.
+    if body.len() > bytes_max {
+        return Err(Problem::RequestTooLarge { limit: bytes_max });
+    }
     let bytes = if body.starts_with(&GZIP_MAGIC) { Cow::Owned(inflate(body, bytes_max)?) } else { Cow::Borrowed(body) };
     if bytes.len() > bytes_max { Err(Problem::RequestTooLarge { limit: bytes_max }) } else { Ok(bytes) }
 }
@@ -31,11 +37,19 @@ pub fn bytes<'a>(body: &'a [u8], content_encoding: Option<&str>, bytes_max: usiz
 /// # Errors
 /// What is wrong with the body.
 pub fn text(bytes: &[u8]) -> Result<&str, Problem> {
-    if bytes.trim_ascii().is_empty() {
-        return Err(Problem::EmptyBody);
-    }
     if nesting_depth(bytes) > NESTING_DEPTH_MAX {
         return Err(Problem::NestedTooDeeply);
+    }
+    text_of_any_depth(bytes)
+}
+
+/// Like [`text`], for a body of items of which each is to be looked at alone: reading one level needs no depth.
+///
+/// # Errors
+/// What is wrong with the body.
+pub fn text_of_any_depth(bytes: &[u8]) -> Result<&str, Problem> {
+    if bytes.trim_ascii().is_empty() {
+        return Err(Problem::EmptyBody);
     }
     utf8(bytes)
 }
@@ -51,14 +65,23 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
 }
 
 fn inflate(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let broken = || Problem::Malformed("broken gzip".to_owned());
     let mut bytes = Vec::new();
-    // One byte more than allowed tells "at the limit" from "beyond it" without inflating further.
-    let one_over = bytes_max as u64 + 1;
-    MultiGzDecoder::new(body)
-        .take(one_over)
-        .read_to_end(&mut bytes)
-        .map_err(|_| Problem::Malformed("broken gzip".to_owned()))?;
-    Ok(bytes)
+    let mut rest = body;
+    for _ in 0..GZIP_MEMBERS_MAX {
+        let mut member = GzDecoder::new(rest);
+        // One byte more than allowed tells "at the limit" from "beyond it" without inflating further.
+        let one_over = (bytes_max + 1 - bytes.len()) as u64;
+        member.by_ref().take(one_over).read_to_end(&mut bytes).map_err(|_| broken())?;
+        if bytes.len() > bytes_max {
+            return Ok(bytes);
+        }
+        rest = member.into_inner();
+        if rest.is_empty() {
+            return Ok(bytes);
+        }
+    }
+    Err(broken())
 }
 
 #[cfg(test)]
@@ -93,6 +116,9 @@ mod tests {
         }
         let two_members = [gzip(b"{\"a\""), gzip(b":1}")].concat();
         assert_eq!(read(&two_members, Some("gzip"), 100).unwrap(), "{\"a\":1}");
+        let many_members = [gzip(b"{}"), gzip(b"").repeat(GZIP_MEMBERS_MAX)].concat();
+        assert_eq!(read(&many_members, None, 1_000), Err(Problem::Malformed("broken gzip".into())));
+        assert_eq!(read(&gzip(b"").repeat(100), None, 1_000), Err(Problem::RequestTooLarge { limit: 1_000 }));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub async fn respond<L: KeyLookup, Q: EventQueue>(
 ) -> Result<Response<Body>, Error> {
     let started = Instant::now();
     let request_id = request.lambda_context_ref().map(|context| context.request_id.clone()).unwrap_or_default();
-    let retry_count = header(&request, "x-retry-count");
+    let retry_count = header(&request, "x-retry-count").and_then(|text| text.parse::<u32>().ok());
     let call = call(request);
     let (answer, account) = ingest.answer(&call, &receipt()).await;
     let reply = answer.reply();

@@ -34,8 +34,21 @@ pub struct Parsed {
     pub refused: Vec<Refused>,
 }
 
+/// The member of Segment's bodies and items that carries the write key.
+pub const WRITE_KEY: &str = "writeKey";
+
 /// Why one item can never be stored: the reason, and what exactly is wrong, for a person.
 pub type Refusal = (Reason, String);
+
+impl Arrival<'_> {
+    /// Whether an event's text keeps within the limit, in the queue as well as here: U+FFFE and U+FFFF take six bytes
+    /// there (see [`shared::message::Message::encode`]) instead of three.
+    #[must_use]
+    pub fn has_room_for(&self, text: &str) -> bool {
+        text.len() <= self.event_bytes_max
+            && text.len() + 3 * text.matches(['\u{FFFE}', '\u{FFFF}']).count() <= self.event_bytes_max
+    }
+}
 
 /// Reads the members of a body that must be one JSON object.
 ///
@@ -103,7 +116,7 @@ pub fn rest(members: &Members<'_>, taken: &[&str], more: &[(&str, Option<&RawVal
     object.finish()
 }
 
-/// Keeps an item that can never be stored, to become a dead letter.
+/// Keeps an item that can never be stored, to become a dead letter; without its write key, which is a credential.
 ///
 /// # Errors
 /// [`Problem::EventTooLarge`] if it is too large even for that; then the whole request is refused.
@@ -116,5 +129,7 @@ pub fn refuse(
     if item.get().len() > REFUSED_BYTES_MAX {
         return Err(Problem::EventTooLarge { index, limit: arrival.event_bytes_max });
     }
-    Ok(Refused { index, reason: reason.tag().to_owned(), detail, body: item.to_owned() })
+    let members = Members::parse(item.get()).ok().filter(|members| members.get(WRITE_KEY).is_some());
+    let body = members.map_or_else(|| item.to_owned(), |members| rest(&members, &[WRITE_KEY], &[]).unwrap_or_default());
+    Ok(Refused { index, reason: reason.tag().to_owned(), detail, body })
 }

@@ -43,6 +43,11 @@ pub enum Problem {
         /// How many there are.
         items: usize,
     },
+    /// What a batch says once for all its items is too large, taken as often as it has items.
+    BatchTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The body is larger than it may be, once inflated.
     RequestTooLarge {
         /// The limit in bytes.
@@ -95,7 +100,7 @@ impl Problem {
             Problem::NoWriteKey | Problem::UnknownWriteKey | Problem::BadSignature => 401,
             Problem::NotFound => 404,
             Problem::MethodNotAllowed { .. } => 405,
-            Problem::RequestTooLarge { .. } | Problem::EventTooLarge { .. } => 413,
+            Problem::BatchTooLarge { .. } | Problem::RequestTooLarge { .. } | Problem::EventTooLarge { .. } => 413,
             Problem::Internal => 500,
             Problem::Unavailable => 503,
         }
@@ -111,6 +116,7 @@ impl Problem {
             Problem::NestedTooDeeply => "nested_too_deeply",
             Problem::EmptyBatch => "empty_batch",
             Problem::BatchTooLong { .. } => "batch_too_long",
+            Problem::BatchTooLarge { .. } => "batch_too_large",
             Problem::RequestTooLarge { .. } => "request_too_large",
             Problem::EventTooLarge { .. } => "event_too_large",
             Problem::BadParameter(_) => "bad_parameter",
@@ -154,6 +160,9 @@ impl Problem {
             Problem::EmptyBatch => "The batch is empty.".to_owned(),
             Problem::BatchTooLong { items } => {
                 format!("The batch has {items} items; at most {} are taken.", shared::limits::BATCH_EVENTS_MAX)
+            }
+            Problem::BatchTooLarge { limit } => {
+                format!("What the batch says for all its items is larger than {limit} bytes, once for each.")
             }
             Problem::RequestTooLarge { limit } => format!("The body is larger than {limit} bytes (inflated)."),
             Problem::EventTooLarge { index, limit } => format!("Event {index} is larger than {limit} bytes."),
@@ -346,6 +355,7 @@ mod tests {
             (Problem::BadSignature, 401, "bad_signature"),
             (Problem::NotFound, 404, "not_found"),
             (Problem::MethodNotAllowed { allow: "POST" }, 405, "method_not_allowed"),
+            (Problem::BatchTooLarge { limit: 7 }, 413, "batch_too_large"),
             (Problem::RequestTooLarge { limit: 7 }, 413, "request_too_large"),
             (Problem::EventTooLarge { index: 3, limit: 7 }, 413, "event_too_large"),
             (Problem::Internal, 500, "internal_error"),

@@ -6,21 +6,21 @@
 use serde_json::value::RawValue;
 use shared::clock::Timestamp;
 use shared::event::{Event, Identity, Kind, corrected};
-use shared::json::{Members, ObjectWriter, is_object};
-use shared::limits::{BATCH_EVENTS_MAX, SUBJECT_CHARS_MAX};
+use shared::json::{Members, ObjectWriter, is_object, nesting_depth};
+use shared::limits::{BATCH_EVENTS_MAX, NESTING_DEPTH_MAX, SHARED_BYTES_MAX, SUBJECT_CHARS_MAX};
 use shared::outcome::Reason;
 
 use crate::parsed::{
-    Arrival, Parsed, Refusal, canonical, fitting_event_id, id, malformed, object, refuse, rest, string,
+    Arrival, Parsed, Refusal, WRITE_KEY, canonical, fitting_event_id, id, malformed, object, refuse, rest, string,
 };
 use crate::response::Problem;
 use crate::route::SegmentCall;
 use crate::time;
 
 /// What holds for all items of a request.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(crate) struct Common<'a> {
-    context: Option<&'a RawValue>,
+    context: Option<(&'a RawValue, Members<'a>)>,
     integrations: Option<&'a RawValue>,
     sent_at: Option<Timestamp>,
     /// Whether an item may be a deletion, as those of Segment's webhooks may.
@@ -28,6 +28,12 @@ pub(crate) struct Common<'a> {
 }
 
 impl Common<'_> {
+    /// What each item is the larger by, at the most.
+    fn bytes(&self) -> usize {
+        self.context.as_ref().map_or(0, |(context, _)| context.get().len())
+            + self.integrations.map_or(0, |integrations| integrations.get().len())
+    }
+
     /// What holds for the events of a webhook, which say everything themselves.
     pub(crate) fn of_webhook() -> Self {
         Self { deletions: true, ..Self::default() }
@@ -47,11 +53,11 @@ pub fn parse(call: SegmentCall, text: &str, arrival: &Arrival<'_>) -> Result<Par
 
 fn single(kind: Kind, text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     let members = object(text)?;
-    if text.len() > arrival.event_bytes_max {
+    if !arrival.has_room_for(text) {
         return Err(Problem::EventTooLarge { index: 0, limit: arrival.event_bytes_max });
     }
-    let mut parsed = Parsed { write_key: members.get("writeKey").and_then(string), ..Parsed::default() };
-    match event(0, kind, &members, Common::default(), arrival) {
+    let mut parsed = Parsed { write_key: members.get(WRITE_KEY).and_then(string), ..Parsed::default() };
+    match event(0, kind, &members, &Common::default(), arrival) {
         Ok(event) => parsed.events.push(event),
         Err(refusal) => {
             let item =
@@ -67,14 +73,19 @@ fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     let items = members.get("batch").ok_or_else(|| Problem::Malformed("no batch in it".to_owned()))?;
     let items: Vec<&RawValue> =
         serde_json::from_str(items.get()).map_err(|_| Problem::Malformed("the batch is not an array".to_owned()))?;
+    let shared = ["context", "integrations"].iter().filter_map(|name| members.get(name));
+    if shared.into_iter().any(|value| nesting_depth(value.get().as_bytes()) > NESTING_DEPTH_MAX) {
+        return Err(Problem::NestedTooDeeply);
+    }
+    let context = members.get("context").filter(|context| is_object(context));
     let common = Common {
-        context: members.get("context").filter(|context| is_object(context)),
+        context: context.map(|context| Ok((context, object(context.get())?))).transpose()?,
         integrations: members.get("integrations"),
         sent_at: members.get("sentAt").and_then(time::from_json),
         deletions: false,
     };
-    let mut parsed = self::items(&items, common, arrival)?;
-    parsed.write_key = members.get("writeKey").and_then(string).filter(|key| !key.is_empty()).or(parsed.write_key);
+    let mut parsed = self::items(&items, &common, arrival)?;
+    parsed.write_key = members.get(WRITE_KEY).and_then(string).filter(|key| !key.is_empty()).or(parsed.write_key);
     Ok(parsed)
 }
 
@@ -83,12 +94,16 @@ fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
 ///
 /// # Errors
 /// There are none or too many, or one is too large even to be kept as refused.
-pub(crate) fn items(items: &[&RawValue], common: Common<'_>, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
+pub(crate) fn items(items: &[&RawValue], common: &Common<'_>, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     if items.is_empty() {
         return Err(Problem::EmptyBatch);
     }
     if items.len() > BATCH_EVENTS_MAX {
         return Err(Problem::BatchTooLong { items: items.len() });
+    }
+    // What is said once and stored many times: the batch is small, but what it asks for may not be.
+    if common.bytes().saturating_mul(items.len()) > SHARED_BYTES_MAX {
+        return Err(Problem::BatchTooLarge { limit: SHARED_BYTES_MAX });
     }
     let mut parsed = Parsed::default();
     for (index, item) in (0..).zip(items) {
@@ -103,17 +118,23 @@ pub(crate) fn items(items: &[&RawValue], common: Common<'_>, arrival: &Arrival<'
 fn item(
     index: u32,
     item: &RawValue,
-    common: Common<'_>,
+    common: &Common<'_>,
     arrival: &Arrival<'_>,
     write_key: &mut Option<String>,
 ) -> Result<Event, Refusal> {
     let limit = arrival.event_bytes_max;
-    if item.get().len() > limit {
-        return Err((Reason::EventTooLarge, format!("the event is larger than {limit} bytes")));
+    if !arrival.has_room_for(item.get()) || item.get().len() + 2 * common.bytes() > limit {
+        return Err((
+            Reason::EventTooLarge,
+            format!("the event is larger than {limit} bytes, with what its batch says"),
+        ));
+    }
+    if nesting_depth(item.get().as_bytes()) > NESTING_DEPTH_MAX {
+        return Err((Reason::BadRequest, format!("the event nests deeper than {NESTING_DEPTH_MAX} levels")));
     }
     let members = Members::parse(item.get()).map_err(|error| (Reason::BadRequest, malformed(&error)))?;
     if write_key.is_none() {
-        *write_key = members.get("writeKey").and_then(string).filter(|key| !key.is_empty());
+        *write_key = members.get(WRITE_KEY).and_then(string).filter(|key| !key.is_empty());
     }
     let kind = match members.get("type").and_then(string).as_deref() {
         Some("track") => Kind::Track,
@@ -133,7 +154,7 @@ fn event(
     index: u32,
     kind: Kind,
     members: &Members<'_>,
-    common: Common<'_>,
+    common: &Common<'_>,
     arrival: &Arrival<'_>,
 ) -> Result<Event, Refusal> {
     let (subject, subject_member) = subject(members)?;
@@ -141,37 +162,45 @@ fn event(
     let data = data(kind, members)?;
     let target_member = target_member(kind);
     let target = target_member.map(|member| target(member, members)).transpose()?;
-    let client_time = members
-        .get("originalTimestamp")
-        .and_then(time::from_json)
-        .or(members.get("timestamp").and_then(time::from_json));
-    let sent_at = members.get("sentAt").and_then(time::from_json).or(common.sent_at);
+    let timed = |name: &'static str| members.get(name).and_then(|value| Some((time::from_json(value)?, name, value)));
+    let client = timed("originalTimestamp").or_else(|| timed("timestamp"));
+    let client_time = client.map(|(time, _, _)| time);
+    let own_sent_at = timed("sentAt").map(|(time, _, _)| time);
+    let sent_at = own_sent_at.or(common.sent_at);
     let message_id = id(members.get("messageId")).map_err(|()| not_an_id("messageId"))?;
-    let (id, identity) = match (message_id, client_time) {
+    let (id, identity) = match (message_id, client) {
         (Some(id), _) => (fitting_event_id(id), Identity::Forever),
-        (None, Some(time)) => {
-            let target = target.as_deref().unwrap_or_default();
-            let name = name.as_deref().unwrap_or_default();
-            let parts = ["segment", kind.tag(), name, &subject, &canonical(data)?, target, &time.to_string()];
+        (None, Some((time, _, written))) => {
+            let category = members.get("category").and_then(string).unwrap_or_default();
+            let parts = [
+                "segment",
+                kind.tag(),
+                name.as_deref().unwrap_or_default(),
+                &category,
+                &subject,
+                target.as_deref().unwrap_or_default(),
+                &canonical(data)?,
+                &time.to_string(),
+                time::beyond_millis(written),
+            ];
             (shared::keys::hash(&parts), Identity::Forever)
         }
         (None, None) => (format!("{}-{index}", arrival.receipt), Identity::Fresh),
     };
-    let name_member = if kind == Kind::Track { "event" } else { "name" };
-    let data_member = if matches!(kind, Kind::Identify | Kind::Group) { "traits" } else { "properties" };
+    // Only what has found its place elsewhere is left out of the rest.
     let taken = [
-        "type",
-        subject_member,
-        name_member,
-        data_member,
-        "messageId",
-        "timestamp",
-        "originalTimestamp",
-        "sentAt",
-        "context",
-        "writeKey",
-        target_member.unwrap_or("type"),
+        Some("type"),
+        Some("messageId"),
+        Some("context"),
+        Some(WRITE_KEY),
+        Some(subject_member),
+        Some(data_member(kind).0),
+        name.as_ref().map(|_| if kind == Kind::Track { "event" } else { "name" }),
+        target_member,
+        client.map(|(_, member, _)| member),
+        own_sent_at.map(|_| "sentAt"),
     ];
+    let taken: Vec<&str> = taken.into_iter().flatten().collect();
     Ok(Event {
         index,
         id,
@@ -181,7 +210,7 @@ fn event(
         name,
         target,
         data: data.map(ToOwned::to_owned),
-        context: context(members, common.context)?,
+        context: context(members, common.context.as_ref())?,
         extra: rest(members, &taken, &[("integrations", common.integrations)]),
         client_time,
         sent_at,
@@ -236,8 +265,9 @@ fn name(kind: Kind, members: &Members<'_>) -> Result<Option<String>, Refusal> {
     }
 }
 
-fn data<'a>(kind: Kind, members: &Members<'a>) -> Result<Option<&'a RawValue>, Refusal> {
-    let (member, reason) = match kind {
+/// The member that holds the data of a call, and the reason if it is not an object.
+fn data_member(kind: Kind) -> (&'static str, Reason) {
+    match kind {
         Kind::Identify | Kind::Group => ("traits", Reason::TraitsNotObject),
         Kind::Track
         | Kind::Page
@@ -247,9 +277,17 @@ fn data<'a>(kind: Kind, members: &Members<'a>) -> Result<Option<&'a RawValue>, R
         | Kind::Unsubscribe
         | Kind::Resubscribe
         | Kind::Delete => ("properties", Reason::PropertiesNotObject),
-    };
+    }
+}
+
+fn data<'a>(kind: Kind, members: &Members<'a>) -> Result<Option<&'a RawValue>, Refusal> {
+    let (member, reason) = data_member(kind);
     match members.get(member) {
         Some(value) if !is_object(value) => Err((reason, format!("{member} is not an object"))),
+        // Traits are taken apart later, and a name that no text can hold could not be.
+        Some(value) if kind == Kind::Identify && Members::parse(value.get()).is_err() => {
+            Err((Reason::BadRequest, "the name of a trait is not valid Unicode".to_owned()))
+        }
         value => Ok(value),
     }
 }
@@ -278,14 +316,16 @@ fn target(member: &str, members: &Members<'_>) -> Result<String, Refusal> {
 }
 
 /// The item's own context over the batch's.
-fn context(members: &Members<'_>, common: Option<&RawValue>) -> Result<Option<Box<RawValue>>, Refusal> {
+fn context(members: &Members<'_>, common: Option<&(&RawValue, Members<'_>)>) -> Result<Option<Box<RawValue>>, Refusal> {
     let own = members.get("context");
     if own.is_some_and(|context| !is_object(context)) {
         return Err((Reason::BadRequest, "context is not an object".to_owned()));
     }
-    let (Some(own), Some(common)) = (own, common) else { return Ok(own.or(common).map(ToOwned::to_owned)) };
-    let read = |context| Members::parse(context).map_err(|error| (Reason::BadRequest, malformed(&error)));
-    let (own, common) = (read(own.get())?, read(common.get())?);
+    let (own, common) = match (own, common) {
+        (Some(own), Some((_, common))) => (own, common),
+        (own, common) => return Ok(own.or(common.map(|(text, _)| *text)).map(ToOwned::to_owned)),
+    };
+    let own = Members::parse(own.get()).map_err(|error| (Reason::BadRequest, malformed(&error)))?;
     let names: std::collections::HashSet<&str> = own.iter().map(|(name, _)| name).collect();
     let mut merged = ObjectWriter::default();
     for (name, value) in common.iter().filter(|(name, _)| !names.contains(name)).chain(own.iter()) {

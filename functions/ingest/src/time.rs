@@ -24,6 +24,16 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     if numeric { from_number(text) } else { Cursor(text).date_time() }
 }
 
+/// The digits of a time's second that [`parse`] cuts, without zeros at the end. Two events that differ in them alone
+/// are two.
+#[must_use]
+pub fn beyond_millis(value: &RawValue) -> &str {
+    let text = value.get();
+    let fraction = text.split_once(['.', ',']).map_or("", |(_, fraction)| fraction);
+    let digits = fraction.len() - fraction.trim_start_matches(|digit: char| digit.is_ascii_digit()).len();
+    fraction[..digits].get(3..).unwrap_or_default().trim_end_matches('0')
+}
+
 fn from_number(text: &str) -> Option<Timestamp> {
     let number: f64 = text.parse().ok()?;
     let millis = if number.abs() < MILLIS_FROM { number * 1000.0 } else { number };

@@ -25,7 +25,7 @@ pub const KEY_PARAMETERS: [&str; 2] = ["auth_token", "tracking_api_key"];
 /// What is wrong with the call.
 pub fn parse(call: VeroCall, text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     let members = object(text)?;
-    if text.len() > arrival.event_bytes_max {
+    if !arrival.has_room_for(text) {
         return Err(Problem::EventTooLarge { index: 0, limit: arrival.event_bytes_max });
     }
     let event = event(call, said(call, &members)?, &members, arrival)?;
@@ -78,9 +78,9 @@ fn identity(
     let mut parts = vec!["vero", tag(call), name, &said.subject, target, &content];
     // Either of these makes a repetition of the call recognisable for ever; without them only its content is left. A
     // form writes what it does not have as an empty text, which is nothing of its own.
-    let own = ["created_at", "check_id"].iter().filter_map(|name| extras.get(name)).map(RawValue::get);
-    let own: Vec<&str> = own.filter(|text| *text != "\"\"").collect();
-    let identity = if own.is_empty() { Identity::Window } else { Identity::Forever };
+    let own = ["created_at", "check_id"].map(|name| extras.get(name).map_or("", RawValue::get));
+    let own = own.map(|text| if text == "\"\"" { "" } else { text });
+    let identity = if own == ["", ""] { Identity::Window } else { Identity::Forever };
     parts.extend(own);
     Ok((shared::keys::hash(&parts), identity))
 }

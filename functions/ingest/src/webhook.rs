@@ -24,7 +24,7 @@ pub fn parse(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
         crate::parsed::object(text)?;
         vec![serde_json::from_str(text).map_err(|error| Problem::Malformed(malformed(&error)))?]
     };
-    items(&events, Common::of_webhook(), arrival)
+    items(&events, &Common::of_webhook(), arrival)
 }
 
 /// Checks that whoever made `signature` (`X-Signature`) knows the secret: it is the HMAC-SHA1 of the body's bytes in
@@ -42,7 +42,7 @@ pub fn verify(secret: &str, signature: Option<&str>, body: &[u8]) -> Result<(), 
         mac.is_ok_and(|mac| mac.chain_update(bytes).verify_slice(&signature).is_ok())
     };
     let signs_first = || {
-        let text = crate::body::text(body).ok().filter(|text| text.trim_ascii_start().starts_with('['));
+        let text = crate::body::text_of_any_depth(body).ok().filter(|text| text.trim_ascii_start().starts_with('['));
         let first = text.and_then(|text| elements(text).ok()?.first().map(|first| first.get()));
         first.is_some_and(|first| signs(first.as_bytes()))
     };
