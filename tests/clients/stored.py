@@ -1,0 +1,180 @@
+"""What the tables and queues hold, read with boto3 through the endpoints that `local` prints."""
+
+import json
+from datetime import datetime, timezone
+
+import boto3
+from boto3.dynamodb.conditions import Key
+from botocore.config import Config
+from local_pipeline import Failure
+
+EVENTS_TABLE = "holdfast-EventsTable"
+DEAD_LETTERS_TABLE = "holdfast-DeadLettersTable"
+EVENTS_QUEUE = "holdfast-events"
+QUARANTINE_QUEUE = "holdfast-quarantine"
+
+PROJECT = "dev"
+SOURCE = "default"
+# The members of a call that have an attribute, or the key, to themselves; all others are kept in `more`.
+TAKEN = {"type", "event", "name", "properties", "traits", "messageId", "timestamp", "context"}
+
+# The stand-ins take any credentials. Every call has a deadline, and a call that fails is tried once more.
+AWS = {
+    "region_name": "us-east-1",
+    "aws_access_key_id": "local",
+    "aws_secret_access_key": "local",
+    "config": Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 2}),
+}
+
+
+def expect(condition, text):
+    """Fails with the text unless the condition holds."""
+    if not condition:
+        raise Failure(text)
+
+
+def millis(text):
+    """The milliseconds of a time in ISO 8601, cut and not rounded."""
+    moment = datetime.fromisoformat(text)
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+def key_time(text):
+    """A time as it stands in a key: UTC, to the millisecond."""
+    return datetime.fromisoformat(text).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def subject(call):
+    """Whom a call is about, and the member that says so."""
+    member = "userId" if call.get("userId") else "anonymousId"
+    return call[member], member
+
+
+def key_of(call):
+    """The key under which a call's event must be found."""
+    return f"{PROJECT}#{subject(call)[0]}", f"E#{key_time(call['timestamp'])}#{call['messageId']}"
+
+
+class Tables:
+    """The tables of a pipeline."""
+
+    def __init__(self, endpoint):
+        resource = boto3.resource("dynamodb", endpoint_url=endpoint, **AWS)
+        self.client = resource.meta.client
+        self._events = resource.Table(EVENTS_TABLE)
+        self._dead_letters = resource.Table(DEAD_LETTERS_TABLE)
+
+    def scan(self):
+        """Every item of the events table that is an event, and every profile by its partition."""
+        items = self._scan(self._events)
+        events = [item for item in items if item["sk"].startswith("E#")]
+        profiles = {item["pk"]: json.loads(item["traits"]) for item in items if item["sk"] == "PROFILE"}
+        return events, profiles
+
+    def query(self, partition):
+        """Every event of a subject."""
+        condition = Key("pk").eq(partition) & Key("sk").begins_with("E#")
+        return self._pages(self._events.query, KeyConditionExpression=condition)
+
+    def dead_letters(self):
+        """Every dead letter, found by scanning; each must be found by its project and day as well."""
+        scanned = self._scan(self._dead_letters)
+        for partition in {item["pk"] for item in scanned}:
+            queried = self._pages(self._dead_letters.query, KeyConditionExpression=Key("pk").eq(partition))
+            same = sorted(item["sk"] for item in scanned if item["pk"] == partition)
+            expect(sorted(item["sk"] for item in queried) == same, f"query and scan differ on letters of {partition}")
+        return scanned
+
+    def _scan(self, table):
+        return self._pages(table.scan)
+
+    @staticmethod
+    def _pages(read, **arguments):
+        items = []
+        while True:
+            page = read(ConsistentRead=True, **arguments)
+            items += page["Items"]
+            if "LastEvaluatedKey" not in page:
+                return items
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def queues(endpoint):
+    """A client of SQS."""
+    return boto3.client("sqs", endpoint_url=endpoint, **AWS)
+
+
+def expect_exactly_once(calls, events):
+    """Every call has exactly one item, under its own key, and there is no other."""
+    expected = sorted(key_of(call) for call in calls)
+    found = sorted((item["pk"], item["sk"]) for item in events)
+    expect(len(set(expected)) == len(expected), "the test sends two calls with one key")
+    missing, strange = set(expected) - set(found), set(found) - set(expected)
+    expect(not missing, f"{len(missing)} events are missing, {min(missing, default='')} is the first")
+    expect(not strange, f"{len(strange)} events are there that nobody sent, {min(strange, default='')} is the first")
+    ids = [sk.split("#", 2)[2] for _, sk in found]
+    expect(len(set(ids)) == len(ids) == len(calls), "an event is there more than once")
+
+
+def expect_stored(calls, items):
+    """The item of each call says what the call said, field by field."""
+    by_key = {(item["pk"], item["sk"]): item for item in items}
+    for call in calls:
+        expect_fields(call, by_key[key_of(call)])
+
+
+def expect_fields(call, item):
+    """The item says what the call said, field by field."""
+    _, member = subject(call)
+    data = call.get("traits") if call["type"] in ("identify", "group") else call.get("properties")
+    expected = {
+        "kind": call["type"],
+        "name": call.get("event") if call["type"] == "track" else call.get("name"),
+        "data": data,
+        "ctx": call["context"],
+        "more": present({name: value for name, value in call.items() if name not in TAKEN | {member}}),
+        "src": SOURCE,
+    }
+    for name, value in expected.items():
+        found = item.get(name)
+        if name in ("data", "ctx", "more") and found is not None:
+            found = json.loads(found)
+        if name == "more" and found is not None:
+            found = present(found)
+        expect(found == value, f"{name} of {item['sk']} is {found!r} and not {value!r}")
+    expect(item.get("rcpt"), f"{item['sk']} does not say which request it came from")
+    expect_times(call, item)
+
+
+def present(members):
+    """The members that are not null; `None` if there are none."""
+    return {name: value for name, value in members.items() if value is not None} or None
+
+
+def expect_times(call, item):
+    """The event's time is the client's, corrected by how far the client's clock was off when it sent."""
+    received, sent = int(item["recv"]), int(item["sent"])
+    corrected = min(received, received - (sent - millis(call["timestamp"])))
+    expect(item["time"] == corrected, f"time of {item['sk']} is {item['time']} and not {corrected}")
+
+
+def expect_profiles(calls, events, profiles, exact):
+    """The last value of each trait stays, with the id of the identify that set it. Returns how many profiles there are.
+
+    `exact` compares the times as well. A call that was sent twice may have either of two: the correction for the
+    client's clock is measured by every request anew.
+    """
+    times = {item["sk"].split("#", 2)[2]: int(item["time"]) for item in events}
+    expected = {}
+    identifies = [call for call in calls if call["type"] == "identify"]
+    for call in sorted(identifies, key=lambda call: millis(call["timestamp"])):
+        registers = expected.setdefault(key_of(call)[0], {})
+        for name, value in call["traits"].items():
+            registers[name] = [value, times[call["messageId"]] if exact else None, call["messageId"]]
+    expect(set(profiles) == set(expected), f"there are profiles of {sorted(profiles)}, not {sorted(expected)}")
+    for partition, registers in expected.items():
+        found = {
+            name: [value, time if exact else None, by] for name, (value, time, by) in profiles[partition].items()
+        }
+        expect(found == registers, f"the profile of {partition} is {found}, not {registers}")
+    return len(expected)
