@@ -137,3 +137,52 @@ async fn ready_means_that_the_queue_takes_messages() {
     assert_eq!(pipeline.call(&get("/health")).await.0, 200);
     pipeline.finish().await;
 }
+
+#[tokio::test]
+async fn what_a_batch_says_once_is_bounded_as_often_as_it_has_items() {
+    let pipeline = Pipeline::start().await;
+    let batch = |items: usize, context: usize| {
+        let batch: Vec<_> = (0..items).map(|n| track("ann", &format!("m{n}"))).collect();
+        json!({"batch": batch, "context": {"x": "x".repeat(context)}})
+    };
+    let (status, answer) = pipeline.post("/v1/batch", &batch(400, 50_000)).await;
+    assert_eq!((status, &answer["code"]), (413, &json!("batch_too_large")));
+    assert_eq!(pipeline.waiting().await, 0);
+    assert_eq!(pipeline.post("/v1/batch", &batch(80, 50_000)).await.0, 200);
+    // With what the batch says, each of these is larger than an event may be.
+    assert_eq!(pipeline.post("/v1/batch", &batch(2, 262_144)).await.0, 200);
+    pipeline.drain().await;
+    assert_eq!(pipeline.stored().await.len(), 80);
+    assert_eq!(pipeline.reasons().await, ["event_too_large"; 2]);
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn events_that_differ_only_beyond_the_millisecond_or_in_their_category_are_two() {
+    let pipeline = Pipeline::start().await;
+    for (time, category) in [
+        ("2023-11-14T22:13:10.123456789Z", "a"),
+        ("2023-11-14T22:13:10.123999999Z", "a"),
+        ("2023-11-14T22:13:10.123999999Z", "b"),
+        ("2023-11-14T23:13:10.123999999+01:00", "b"),
+    ] {
+        let page = json!({"userId": "ann", "name": "Home", "category": category, "timestamp": time});
+        pipeline.post("/v1/page", &page).await;
+    }
+    pipeline.drain().await;
+    assert_eq!(pipeline.stored().await.len(), 3, "the last is the third, in another zone");
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn a_write_key_is_kept_nowhere() {
+    let pipeline = Pipeline::start().await;
+    let item = json!({"type": "track", "event": "nobody", "writeKey": "very secret"});
+    let batch = json!({"writeKey": "dev", "batch": [item, {"type": "track", "userId": "u", "event": "e", "writeKey": "very secret"}]});
+    pipeline.post("/v1/batch", &batch).await;
+    pipeline.drain().await;
+    let all = format!("{:?}{:?}", pipeline.letters().await, pipeline.items().await);
+    assert!(!all.contains("very secret"));
+    assert_eq!((pipeline.stored().await.len(), pipeline.letters().await.len()), (1, 1));
+    pipeline.finish().await;
+}

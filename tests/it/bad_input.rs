@@ -133,3 +133,36 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn an_item_that_nests_too_deeply_or_names_a_trait_by_no_text_does_not_spoil_its_batch() {
+    let pipeline = Pipeline::start().await;
+    let good = r#"{"type":"track","userId":"u","event":"e"}"#;
+    let deep = format!(
+        r#"{{"type":"track","userId":"u","event":"e","properties":{{"a":{}{}}}}}"#,
+        "[".repeat(300),
+        "]".repeat(300)
+    );
+    let nameless = r#"{"type":"identify","userId":"u","traits":{"plan":"pro","\ud800":1}}"#;
+    let body = format!("{{\"batch\":[{good},{deep},{nameless}]}}");
+    assert_eq!(pipeline.post_bytes("/v1/batch", body.into_bytes()).await.0, 200);
+    pipeline.drain().await;
+    assert_eq!((pipeline.stored().await.len(), pipeline.letters().await.len()), (1, 2));
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn an_event_of_characters_that_grow_on_the_way_keeps_within_the_limits_or_is_refused() {
+    let pipeline = Pipeline::start().await;
+    let event = |count: usize| {
+        format!(
+            "{{\"userId\":\"u\",\"event\":\"e\",\"messageId\":\"m\",\"properties\":{{\"a\":\"{}\"}}}}",
+            "\u{FFFE}".repeat(count)
+        )
+    };
+    assert_eq!(pipeline.post_bytes("/v1/track", event(80_000).into_bytes()).await.0, 413);
+    assert_eq!(pipeline.post_bytes("/v1/track", event(43_000).into_bytes()).await.0, 200);
+    pipeline.drain().await;
+    assert_eq!(pipeline.stored().await.len(), 1);
+    pipeline.finish().await;
+}

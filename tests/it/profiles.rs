@@ -190,6 +190,7 @@ async fn a_deletion_holds_for_every_id_of_a_person() {
     let left: Vec<String> = pipeline.stored().await.iter().map(|item| item["pk"].as_s().unwrap().clone()).collect();
     assert_eq!(left, ["dev#bo"]);
     // An id that turns out to have been theirs only now.
+    pipeline.pass(Duration::from_secs(10));
     pipeline.post("/v1/track", &track("phone", "m4")).await;
     pipeline.post("/v1/alias", &json!({"userId": "ann", "previousId": "phone"})).await;
     pipeline.drain().await;
@@ -211,5 +212,18 @@ async fn no_more_ids_become_one_person_than_may() {
         items.iter().find(|item| item["pk"].as_s().unwrap() == "dev#ann" && item["sk"].as_s().unwrap() == "PROFILE");
     let former: Vec<String> = serde_json::from_str(profile.unwrap()["from"].as_s().unwrap()).unwrap();
     assert_eq!(former.len(), 49, "fifty ids with the person's own");
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn saying_the_same_again_after_something_else_holds() {
+    let pipeline = Pipeline::start().await;
+    for plan in ["free", "pro", "free"] {
+        pipeline.call(&vero("users/track", &json!({"id": "ann", "data": {"plan": plan}}))).await;
+        pipeline.pass(Duration::from_secs(1));
+    }
+    pipeline.drain().await;
+    assert_eq!(pipeline.traits("ann").await, json!({"plan": "free"}));
+    assert_eq!(pipeline.stored().await.len(), 2, "the third is the first again, for Vero's five minutes");
     pipeline.finish().await;
 }

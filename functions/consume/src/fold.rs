@@ -1,12 +1,13 @@
 //! Bringing stored profiles up to date with a batch's operations.
 //!
 //! Only events that are stored are folded, on every delivery: a producer's retry would say the same with a later time,
-//! and so undo what happened in between. A write names the version that it read, so that of two at a time one begins
+//! and so undo what happened in between. But where a retry cannot be told from saying it again, it is folded too. A write names the version that it read, so that of two at a time one begins
 //! anew. Where a profile has no more room, the event is stored all the same, and the profile goes without.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
+use shared::event::Identity;
 use shared::limits::{ALIASES_MAX, PROFILE_BYTES_MAX};
 use shared::outcome::{Cause, Outcome};
 
@@ -28,9 +29,13 @@ type Loaded = BTreeMap<String, (Profile, Option<i64>)>;
 pub async fn fold_profiles(table: &impl Table, cases: &mut [Case<'_>], out_of_time: &dyn Fn() -> bool) {
     let mut operations: BTreeMap<(String, String), Vec<(usize, Operation)>> = BTreeMap::new();
     for (position, case) in cases.iter().enumerate() {
-        if matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore))
-            && let Some(operation) = Operation::of(case.event)
-        {
+        let says_something = match case.outcome {
+            Some(Outcome::Stored | Outcome::StoredBefore) => true,
+            // Recognised by its content alone: it may as well be said once more, after something else was.
+            Some(Outcome::Duplicate) => case.event.identity == Identity::Window,
+            Some(Outcome::Erased | Outcome::DeadLettered(_) | Outcome::Retry(_)) | None => false,
+        };
+        if says_something && let Some(operation) = Operation::of(case.event) {
             let id = (case.message.project.clone(), case.event.subject.clone());
             operations.entry(id).or_default().push((position, operation));
         }

@@ -1,6 +1,6 @@
 //! What the local pipeline needs of the SAM template: its tables, queues and functions, with every reference resolved.
 //!
-//! [`value`] evaluates CloudFormation's functions, [`resources`] turns the results into the types below. Whatever the
+//! `value` evaluates CloudFormation's functions, `resources` turns the results into the types below. Whatever the
 //! template says in a way that is not understood here is an error that names resource and property, never a guess.
 
 mod resources;

@@ -1,0 +1,112 @@
+"""Compares what is in the tables with what must be there, event by event and field by field."""
+
+import json
+import re
+from datetime import datetime, timedelta, timezone
+
+from stored import PROJECT, SOURCE, expect
+
+EVENT_PREFIX = "E#"
+PROFILE = "PROFILE"
+TOMBSTONE = "DELETED"
+# The parts of a profile that are values with their times; the others are lists of ids.
+SECTIONS = ("traits", "tags", "groups", "subscription")
+
+
+class Holdings:
+    """Everything that the events table holds, by subject."""
+
+    def __init__(self, items):
+        self._by_subject = {}
+        for item in items:
+            project, _, subject = item["pk"].partition("#")
+            if project == PROJECT and not subject.startswith("SEEN#"):
+                self._by_subject.setdefault(subject, {})[item["sk"]] = item
+
+    def events(self, subject):
+        items = self._by_subject.get(subject, {})
+        return [item for key, item in sorted(items.items()) if key.startswith(EVENT_PREFIX)]
+
+    def profile(self, subject):
+        """The profile's values without their times; `None` if there is none."""
+        item = self._by_subject.get(subject, {}).get(PROFILE)
+        if item is None:
+            return None
+        values = {}
+        for name in SECTIONS:
+            if name in item:
+                values[name] = {key: value[0] for key, value in json.loads(item[name]).items()}
+        for name in ("from", "into"):
+            if name in item:
+                values[name] = json.loads(item[name])
+        return values
+
+    def is_deleted(self, subject):
+        items = self._by_subject.get(subject, {})
+        return TOMBSTONE in items and "deleted" in items.get(PROFILE, {})
+
+
+def moment(text):
+    """A time as a client writes it, in milliseconds since 1970, finer digits cut."""
+    if isinstance(text, int | float) or re.fullmatch(r"\d{9,}", text):
+        seconds = float(text)
+        return round(seconds if seconds > 1e11 else seconds * 1000)
+    text = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", text.strip().replace("Z", "+00:00"))
+    # Python reads neither nine digits, nor a month of one.
+    text = re.sub(r"\.(\d+)", lambda digits: "." + digits[1][:6].ljust(6, "0"), text)
+    text = re.sub(r"^(\d{4})-(\d)-", r"\1-0\2-", text)
+    if re.fullmatch(r"\d{4}", text):
+        text += "-01-01"
+    time = datetime.fromisoformat(text)
+    time = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+    return (time - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
+
+
+def as_key(millis):
+    time = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=millis)
+    return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{millis % 1000:03d}Z"
+
+
+def expect_event(wanted, item):
+    """The item says all that was sent, and nothing else."""
+    where = f"{item['pk']} {item['sk']}"
+    received = int(item["recv"])
+    client = None if wanted.time is None else moment(wanted.time)
+    sent = None if wanted.sent is None else moment(wanted.sent)
+    corrected = received if client is None else client if sent is None else received - (sent - client)
+    fields = {
+        "kind": wanted.kind,
+        "name": wanted.name,
+        "target": wanted.target,
+        "data": wanted.data,
+        "ctx": wanted.context,
+        "more": wanted.more,
+        "src": SOURCE,
+        "time": min(corrected, received),
+        "sent": sent,
+    }
+    for name, value in fields.items():
+        found = item.get(name)
+        if name in ("data", "ctx", "more") and found is not None:
+            found = json.loads(found)
+        if name == "more" and found is not None:
+            found = {key: member for key, member in found.items() if member is not None} or None
+        expect(found == value, f"{name} of {where} is {found!r} and not {value!r}")
+    expect(item.get("rcpt"), f"{where} does not say which request it came from")
+    extra = set(item) - set(fields) - {"pk", "sk", "recv", "rcpt"}
+    expect(not extra, f"{where} has attributes that nobody sent: {sorted(extra)}")
+    _, time, event_id = item["sk"].split("#", 2)
+    expect(time == as_key(received if client is None else client), f"the time in the key of {where} is wrong")
+    expect(wanted.event_id in (None, event_id), f"{where} has not the id {wanted.event_id!r}")
+
+
+def expect_profile(wanted, holdings):
+    """The profile of a subject that only this event is about has just what the event says."""
+    found = holdings.profile(wanted.subject)
+    expected = wanted.profile or None
+    if found is not None:
+        found = {name: sorted(value) if isinstance(value, list) else value for name, value in found.items()}
+    expect(found == expected, f"the profile of {wanted.subject} is {found!r} and not {expected!r}")
+    if wanted.kind == "alias":
+        former = holdings.profile(wanted.target) or {}
+        expect(wanted.subject in former.get("into", []), f"nothing leads from {wanted.target} to {wanted.subject}")
