@@ -64,9 +64,13 @@ class Tables:
         self._events = resource.Table(EVENTS_TABLE)
         self._dead_letters = resource.Table(DEAD_LETTERS_TABLE)
 
+    def items(self):
+        """Every item of the events table."""
+        return self._scan(self._events)
+
     def scan(self):
         """Every item of the events table that is an event, and every profile by its partition."""
-        items = self._scan(self._events)
+        items = self.items()
         events = [item for item in items if item["sk"].startswith("E#")]
         profiles = {item["pk"]: json.loads(item["traits"]) for item in items if item["sk"] == "PROFILE"}
         return events, profiles
