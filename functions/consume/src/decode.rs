@@ -105,6 +105,8 @@ fn event_fault(event: &Event) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SAMPLE: &str = include_str!("../../../events/sqs/refused_items.json");
@@ -117,6 +119,24 @@ mod tests {
             Decoded::Message(_) => "message",
             Decoded::Poison(reason, _) => reason.tag(),
             Decoded::Panicked => "panicked",
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_and_any_damage_to_a_message_is_a_message_or_poison(
+            text in ".{0,80}",
+            at in any::<prop::sample::Index>(),
+            length in 0_usize..12,
+            insert in "[\\[\\]{}\",:0-9a-z\\\\]{0,4}|\\PC",
+        ) {
+            let sample: serde_json::Value = serde_json::from_str(SAMPLE).unwrap();
+            let body = sample["Records"][0]["body"].as_str().unwrap();
+            let from = body.floor_char_boundary(at.index(body.len()));
+            let to = body.floor_char_boundary((from + length).min(body.len())).max(from);
+            let damaged = format!("{}{insert}{}", &body[..from], &body[to..]);
+            prop_assert!(!matches!(decode(&text), Decoded::Panicked));
+            prop_assert!(!matches!(decode(&damaged), Decoded::Panicked), "{damaged}");
         }
     }
 

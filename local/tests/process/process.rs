@@ -140,6 +140,10 @@ impl Process {
         };
         let elapsed = started.elapsed();
         for reader in self.readers.drain(..) {
+            while !reader.is_finished() {
+                assert!(started.elapsed() < 2 * PATIENCE, "a child of it holds its output open");
+                sleep(LOOK);
+            }
             drop(reader.join().expect("no reader panics"));
         }
         (status.code(), elapsed)
