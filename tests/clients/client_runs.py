@@ -50,9 +50,9 @@ def tasks_of(plan, api, refusals):
     tasks = []
     for name, options, calls in plan.ways:
         tasks.append(Task(name, placed(plan, name, calls), options, FaultProxy(api, refusals)))
-    variants = [("", {}, plan.faulted, False)]
-    variants += [(f"{title} ", options, calls, True) for title, options, calls in plan.own_each_time]
-    for title, options, calls, own in variants:
+    variants = [({}, plan.faulted, False)]
+    variants += [(options, calls, True) for _, options, calls in plan.own_each_time]
+    for options, calls, own in variants:
         for fault in FAULTS:
             name = f"{'own-' if own else ''}{fault.name}"
             located = placed(plan, name, calls)

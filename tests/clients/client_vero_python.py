@@ -86,7 +86,7 @@ def make(task, call):
         "remove_tags": lambda: client.remove_tags(user, call["tags"]),
         "unsubscribe_user": lambda: client.unsubscribe_user(user),
         "resubscribe_user": lambda: client.resubscribe_user(user),
-        "add_event": lambda: client.add_event(call["event"], call["data"], user, call["email"]),
+        "add_event": lambda: client.add_event(call["event"], call["data"], user, call.get("email")),
         "delete_user": lambda: client.delete_user(user),
         "heartbeat": client.heartbeat,
     }[call["call"]]()

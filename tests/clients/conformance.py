@@ -1,4 +1,4 @@
-"""The client libraries against `local`: every call of each, faults on the way, and recorded requests of others.
+"""The client libraries against `local`: every call of each, faults on the way, and requests of others.
 
 Usage: conformance.py --local target/debug/local --env .venv/clients [--write] [--only CLIENT]...
 """
@@ -43,7 +43,7 @@ def say(text):
 
 
 def refusals(api):
-    """The answers that faults give: a 413 of the pipeline's own, and 503 and 429 of the shape that all its errors have."""
+    """The answers that faults give: the pipeline's own 413, and a 503 and a 429 of the shape that its errors have."""
     body = json.dumps({"userId": "large", "event": "Large", "writeKey": "dev", "properties": {"text": "x" * TOO_LARGE}})
     request = urllib.request.Request(f"{api}/v1/track", body.encode(), {"Content-Type": "application/json"})
     try:
@@ -122,7 +122,9 @@ def run_all(arguments, folder):
         settle(sqs)
         holdings = Holdings(tables.items())
         call_rows, fault_rows = judge_clients(results, holdings, calls, faults)
-        shape_rows = [shapes.judge(shape, answers, holdings, requests) for shape, answers in zip(recorded, sent)]
+        shape_rows = [
+            shapes.judge(shape, answers, holdings, requests) for shape, answers in zip(recorded, sent, strict=True)
+        ]
         status, _, _ = pipeline.interrupt()
         expect(status == 0, f"local ended with status {status} after SIGINT")
     except Exception:
@@ -138,7 +140,7 @@ def run_all(arguments, folder):
     for suite in (calls, faults, requests, same):
         for problem in suite.found:
             say(f"FAILED {problem}")
-    suites = [("calls", calls), ("faults", faults), ("recorded requests", requests), ("docs/CLIENTS.md", same)]
+    suites = [("calls", calls), ("faults", faults), ("requests of other libraries", requests), ("docs/CLIENTS.md", same)]
     for name, suite in suites:
         say(suite.summary(name))
     return 1 if any(suite.found for _, suite in suites) else 0

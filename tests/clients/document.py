@@ -21,13 +21,15 @@ def tables(call_rows, fault_rows, shape_rows):
     merged = {}
     for client, way, call, request, fate in call_rows:
         merged.setdefault((client, call, request, fate), []).append(way)
-    calls = [(client, f"`{call}`" if " " not in call else call, ", ".join(ways), request, fate)
-             for (client, call, request, fate), ways in merged.items()]
+    calls = [
+        (client, f"`{call}`" if " " not in call else call, ", ".join(ways), request, fate)
+        for (client, call, request, fate), ways in merged.items()
+    ]
     parts = [
-        "### Every call",
-        table(("client", "call", "ways", "request", "stored"), calls),
         "### Faults on the way",
         table(("client", "who tries again", *[fault.title for fault in FAULTS]), fault_rows),
+        "### Every call",
+        table(("client", "call", "ways", "request", "stored"), calls),
         "### Requests of libraries that are not installed",
         table(("library", "what it sends", "request", "answer", "stored, though sent twice"), shape_rows),
     ]

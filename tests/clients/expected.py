@@ -57,6 +57,9 @@ def of_item(kind, item, envelope):
     data_member = "traits" if kind in ("identify", "group") else "properties"
     target_member = {"group": "groupId", "alias": "previousId"}.get(kind)
     taken = SEGMENT_TAKEN | {subject_member, name_member, data_member, target_member}
+    if item.get("originalTimestamp") is not None:
+        # Segment has corrected this one by its own clock; it is not what the key is made of.
+        taken = taken - {"timestamp"}
     more = {name: value for name, value in item.items() if name not in taken}
     if envelope.get("integrations") is not None:
         more.setdefault("integrations", envelope["integrations"])
@@ -103,7 +106,14 @@ def of_vero(path, parameters):
         return []
     identity = parameters["identity"] if call == "events/track" else parameters
     subject_member = "id" if text_of(identity.get("id")) else "email"
-    subject, kind, name, target, data, taken = text_of(identity[subject_member]), None, None, None, None, {subject_member}
+    subject, kind, name, target, data, taken = (
+        text_of(identity[subject_member]),
+        None,
+        None,
+        None,
+        None,
+        {subject_member},
+    )
     if call == "events/track":
         kind, name, data = "track", parameters["event_name"], parameters.get("data")
         taken = {"event_name", "data"}

@@ -7,7 +7,7 @@ from compare import expect_event, expect_profile, moment
 from local_pipeline import Failure
 from stored import expect
 
-TIMES = {0: "never", 1: "once"}
+TIMES = {0: "never", 1: "once", 2: "twice"}
 SUCCESS = {
     "segment": b'{"success":true}',
     "vero": b'{"status":200,"message":"Success."}',

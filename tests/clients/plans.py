@@ -45,7 +45,7 @@ FAULTS = [
     Fault("429 twice", "429", ("429", "429")),
     Fault("cut before", "cut-before", (CUT_BEFORE,)),
     Fault("cut after", "cut-after", (CUT_AFTER,)),
-    Fault("too slow", "slow", (SLOW,), timeout_seconds=2.5),
+    Fault("too slow", "slow", (SLOW,), timeout_seconds=4.0),
     Fault("413", "413", ("413",), forever=True, cured=False),
 ]
 
@@ -116,7 +116,14 @@ def vero_python_calls():
         {"call": "unsubscribe_user"},
         {"call": "resubscribe_user"},
         {"call": "add_event", "event": "Bought ✓", "data": VALUES, "email": "ann@example.com"},
-        {"call": "add_event", "as": "add_event, erased", "event": "Old", "data": {"n": 1}, "subject": "delete_user", "fate": "erased"},
+        {
+            "call": "add_event",
+            "as": "add_event, erased",
+            "event": "Old",
+            "data": {"n": 1},
+            "subject": "delete_user",
+            "fate": "erased",
+        },
         {"call": "delete_user"},
         {"call": "heartbeat", "fate": "none"},
     ]
@@ -124,14 +131,40 @@ def vero_python_calls():
 
 def vero_tracking_calls():
     return [
-        {"call": "user.identify", "email": "ann@example.com", "data": FLAT, "channels": [{"type": "push", "address": "token", "platform": "ios"}]},
+        {
+            "call": "user.identify",
+            "email": "ann@example.com",
+            "data": FLAT,
+            "channels": [{"type": "push", "address": "token", "platform": "ios"}],
+        },
         {"call": "user.alias", "former": True},
         {"call": "user.unsubscribe"},
         {"call": "user.resubscribe"},
         {"call": "tag.edit", "add": ["vip", "Grüße"], "remove": ["trial"]},
-        {"call": "event.track", "event": "Bought ✓", "data": FLAT, "email": "ann@example.com", "created_at": TIME, "source": "tests"},
-        {"call": "event.track", "as": "event.track, no createdAt", "event": "Seen", "data": FLAT, "email": "ann@example.com"},
-        {"call": "event.track", "as": "event.track, erased", "event": "Old", "data": FLAT, "email": "x@example.com", "subject": "user.delete", "fate": "erased"},
+        {
+            "call": "event.track",
+            "event": "Bought ✓",
+            "data": FLAT,
+            "email": "ann@example.com",
+            "created_at": TIME,
+            "source": "tests",
+        },
+        {
+            "call": "event.track",
+            "as": "event.track, no createdAt",
+            "event": "Seen",
+            "data": FLAT,
+            "email": "ann@example.com",
+        },
+        {
+            "call": "event.track",
+            "as": "event.track, erased",
+            "event": "Old",
+            "data": FLAT,
+            "email": "x@example.com",
+            "subject": "user.delete",
+            "fate": "erased",
+        },
         {"call": "user.delete"},
     ]
 
@@ -153,27 +186,49 @@ def clients():
                 f"`segment-analytics-python` {version}",
                 f"segment-python-{version}",
                 "segment",
-                [("calls", {}, segment_calls()), ("gzip", {"gzip": True}, segment_calls()), ("sync", {"sync": True}, segment_calls())],
+                [
+                    ("plain", {}, segment_calls()),
+                    ("gzip", {"gzip": True}, segment_calls()),
+                    ("sync", {"sync": True}, segment_calls()),
+                ],
                 segment_faulted(),
             )
             for version in ("2.4.0", "2.3.4")
         ],
-        ClientPlan("`@segment/analytics-node` 3.1.0", "segment-node", "segment", [("calls", {}, segment_calls())], segment_faulted()),
-        ClientPlan("`analytics-node` 6.2.0", "analytics-node", "segment", [("calls", {}, segment_calls())], segment_faulted()),
+        ClientPlan(
+            "`@segment/analytics-node` 3.1.0",
+            "segment-node",
+            "segment",
+            [("plain", {}, segment_calls())],
+            segment_faulted(),
+        ),
+        ClientPlan(
+            "`analytics-node` 6.2.0", "analytics-node", "segment", [("plain", {}, segment_calls())], segment_faulted()
+        ),
         ClientPlan(
             "`segment` 0.2.6 (Rust)",
             "segment-rust",
             "segment",
-            [("calls", {}, singles), ("batcher", {"batcher": True}, batch), ("auto-batcher", {"auto_batcher": True}, batch)],
+            [
+                ("plain", {}, singles),
+                ("batcher", {"batcher": True}, batch),
+                ("auto-batcher", {"auto_batcher": True}, batch),
+            ],
             segment_faulted()[:2],
             by_hand=True,
-            own_each_time=(("without `timestamp`", {}, [{"call": "track", "as": "track", "event": "Paid", "properties": {"n": 1}}]),),
+            own_each_time=(
+                (
+                    "without `timestamp`",
+                    {},
+                    [{"call": "track", "as": "track", "event": "Paid", "properties": {"n": 1}}],
+                ),
+            ),
         ),
         ClientPlan(
             "`@getvero/tracking` 2.1.0",
             "vero-tracking",
             "vero",
-            [("calls", {}, vero_tracking_calls())],
+            [("plain", {}, vero_tracking_calls())],
             [{**vero_event, "created_at": TIME}, {"call": "user.identify", "email": "ann@example.com", "data": FLAT}],
             by_hand=True,
             own_each_time=(("without `createdAt`", {}, [vero_event]),),
@@ -182,7 +237,7 @@ def clients():
             "`vero` 2.0.1 (PyPI)",
             "vero-python",
             "vero",
-            [("calls", {}, vero_python_calls())],
+            [("plain", {}, vero_python_calls())],
             [
                 {"call": "add_event", "event": "Paid", "data": VALUES, "email": None},
                 {"call": "add_user", "data": VALUES, "email": "ann@example.com"},

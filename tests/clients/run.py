@@ -39,7 +39,9 @@ def main():
         if script == "conformance.py":
             command += ["--env", environment.folder, *(["--write"] if arguments.write else [])]
         try:
-            status = subprocess.run(command, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, timeout=seconds).returncode
+            status = subprocess.run(
+                command, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, timeout=seconds
+            ).returncode
         except subprocess.TimeoutExpired:
             status = f"none within {seconds} s"
         if status != 0:

@@ -1,8 +1,11 @@
-"""Recorded requests of libraries that are not installed, from `shapes/*.json`: sent byte by byte, each twice.
+"""Requests of libraries that are not installed, from `shapes/*.json`: sent as they are, each twice.
+
+They are written from what the libraries' source code and documentation say, and not captured from the wire.
 
 A file has `library` and `requests`. A request has `about`, `method`, `path`, `headers`, a body (`json` or `text`),
-`as` (what is done to the body: `gzip`, `chunked`), `answer` (`status`, and `json` or `content_type`), and `events`: what
-must be stored of it, as the fields of `expected.Expected`. With `"again": "another"` the second sending is another event.
+`as` (what is done to the body: `gzip`, `chunked`, `latin-1`), `answer` (`status`, and `json` or `content_type`), and
+`events`: what must be stored of it, as the fields of `expected.Expected`. With `"again": "another"`, the second sending
+is another event.
 """
 
 import gzip
@@ -24,7 +27,7 @@ CHUNK_BYTES = 100
 
 @dataclass
 class Shape:
-    """One recorded request."""
+    """One request of a library."""
 
     library: str
     request: dict
@@ -35,7 +38,7 @@ class Shape:
 
 
 def load():
-    """Every recorded request, by library."""
+    """Every request, by library."""
     files = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
     return [Shape(file["library"], request) for file in files for request in file["requests"]]
 
@@ -46,11 +49,10 @@ def send(shape, api):
 
 
 def body_of(request):
-    if "json" in request:
-        body = json.dumps(request["json"], ensure_ascii=False, separators=(",", ":")).encode()
-    else:
-        body = request.get("text", "").encode()
-    return gzip.compress(body, mtime=0) if "gzip" in request.get("as", []) else body
+    made = request.get("as", [])
+    text = json.dumps(request["json"], ensure_ascii=False) if "json" in request else request.get("text", "")
+    body = text.encode("latin-1" if "latin-1" in made else "utf-8")
+    return gzip.compress(body, mtime=0) if "gzip" in made else body
 
 
 def send_once(request, api):
@@ -76,7 +78,7 @@ def send_once(request, api):
 
 
 def judge(shape, answers, holdings, problems):
-    """The row of a request: library, request, what is special, answer, what is stored, and what of the second sending."""
+    """The row of a request: library, what it sends, request, answer, and what is stored."""
     request, fates = shape.request, []
     where = f"{shape.library}, {request['about']}"
     good = [problems.check(where, lambda answer=answer: expect_answer(request["answer"], answer)) for answer in answers]

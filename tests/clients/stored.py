@@ -16,7 +16,7 @@ QUARANTINE_QUEUE = "holdfast-quarantine"
 PROJECT = "dev"
 SOURCE = "default"
 # The members of a call that have an attribute, or the key, to themselves; all others are kept in `more`.
-TAKEN = {"type", "event", "name", "properties", "traits", "messageId", "timestamp", "context"}
+TAKEN = {"type", "event", "name", "properties", "traits", "messageId", "timestamp", "context", "groupId", "previousId"}
 
 # The stand-ins take any credentials. Every call has a deadline, and a call that fails is tried once more.
 AWS = {
@@ -55,6 +55,12 @@ def key_of(call):
     return f"{PROJECT}#{subject(call)[0]}", f"E#{key_time(call['timestamp'])}#{call['messageId']}"
 
 
+def traits(profile):
+    """The traits of a profile's item, in which each names its event by the place in a list."""
+    ids = json.loads(profile["events"])
+    return {name: [value, time, ids[place]] for name, (value, time, place) in json.loads(profile["traits"]).items()}
+
+
 class Tables:
     """The tables of a pipeline."""
 
@@ -69,11 +75,14 @@ class Tables:
         return self._scan(self._events)
 
     def scan(self):
-        """Every item of the events table that is an event, and every profile by its partition."""
+        """Every item of the events table that is an event, and the traits of every profile by its partition.
+
+        A trait is its value, its time, and the id of the event that set it.
+        """
         items = self.items()
         events = [item for item in items if item["sk"].startswith("E#")]
-        profiles = {item["pk"]: json.loads(item["traits"]) for item in items if item["sk"] == "PROFILE"}
-        return events, profiles
+        profiles = [item for item in items if item["sk"] == "PROFILE" and "traits" in item]
+        return events, {item["pk"]: traits(item) for item in profiles}
 
     def query(self, partition):
         """Every event of a subject."""
@@ -134,6 +143,7 @@ def expect_fields(call, item):
     expected = {
         "kind": call["type"],
         "name": call.get("event") if call["type"] == "track" else call.get("name"),
+        "target": call.get("groupId", call.get("previousId")),
         "data": data,
         "ctx": call["context"],
         "more": present({name: value for name, value in call.items() if name not in TAKEN | {member}}),
@@ -177,8 +187,6 @@ def expect_profiles(calls, events, profiles, exact):
             registers[name] = [value, times[call["messageId"]] if exact else None, call["messageId"]]
     expect(set(profiles) == set(expected), f"there are profiles of {sorted(profiles)}, not {sorted(expected)}")
     for partition, registers in expected.items():
-        found = {
-            name: [value, time if exact else None, by] for name, (value, time, by) in profiles[partition].items()
-        }
+        found = {name: [value, time if exact else None, by] for name, (value, time, by) in profiles[partition].items()}
         expect(found == registers, f"the profile of {partition} is {found}, not {registers}")
     return len(expected)

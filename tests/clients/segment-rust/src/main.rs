@@ -37,7 +37,8 @@ struct Task {
 
 #[derive(Clone, Deserialize)]
 struct Call {
-    call: String,
+    #[serde(rename = "call")]
+    method: String,
     user: String,
     #[serde(default)]
     anonymous: bool,
@@ -143,7 +144,7 @@ fn message(call: &Call) -> anyhow::Result<BatchMessage> {
     let extra: Map<String, Value> =
         call.message_id.into_iter().map(|id| ("messageId".to_owned(), Value::String(id))).collect();
     let name = call.name.unwrap_or_default();
-    Ok(match call.call.as_str() {
+    Ok(match call.method.as_str() {
         "identify" => Identify { user, traits, timestamp, context, integrations, extra }.into(),
         "track" => {
             let event = call.event.context("a track call needs an event")?;
