@@ -8,6 +8,11 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use local::narrate::{Voice, narrate};
 use local::pipeline::{Options, Pipeline};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Runs the whole of Holdfast on 127.0.0.1: the real functions, with stand-ins for API Gateway, Lambda, SQS and
 /// DynamoDB.
@@ -80,7 +85,8 @@ fn function(name: &str) -> anyhow::Result<()> {
 
 fn serve(serve: &Serve) -> anyhow::Result<()> {
     // Troubles of the stand-ins themselves; the functions tell theirs through their log lines.
-    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).without_time().init();
+    let ours = Targets::new().with_target("local", Level::WARN);
+    tracing_subscriber::registry().with(fmt::layer().with_writer(std::io::stderr).without_time()).with(ours).init();
     let options = Options {
         port: serve.port,
         sqs_port: serve.sqs_port,

@@ -126,6 +126,16 @@ pub fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
 }
 
+/// An object, or the empty array that PHP writes for an empty object: the object. `None` for every other value.
+#[must_use]
+pub fn as_object(value: &RawValue) -> Option<&RawValue> {
+    let empty_array = || value.get().strip_prefix('[')?.strip_suffix(']').filter(|inside| inside.trim().is_empty());
+    if is_object(value) {
+        return Some(value);
+    }
+    empty_array().and_then(|_| serde_json::from_str("{}").ok())
+}
+
 /// The deepest nesting of arrays and objects in a text, which need not be valid JSON. One pass, no recursion.
 #[must_use]
 pub fn nesting_depth(text: &[u8]) -> usize {
@@ -160,7 +170,7 @@ const CANONICAL_DEPTH: usize = 16;
 
 /// One text for all texts of the same value: members sorted by name, strings escaped alike, no white space.
 ///
-/// Below [`CANONICAL_DEPTH`] levels values keep their text as it is, since each level reads all that is below it once
+/// Below sixteen levels values keep their text as it is, since each level reads all that is below it once
 /// more. Numbers keep theirs, since two large numbers may differ only in digits that a float has no room for. So `1` and
 /// `1.0` are two values here, which can only keep two events apart.
 ///
@@ -231,6 +241,15 @@ mod tests {
     fn what_is_not_an_object_has_no_members() {
         for text in ["[]", "1", "\"a\"", "null", "", "{", "{\"a\"}", "{} {}", "{\"\\ud800\":1}"] {
             assert!(Members::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_empty_array_of_php_is_an_empty_object() {
+        for (text, object) in
+            [("{ }", Some("{ }")), ("[]", Some("{}")), ("[ ]", Some("{}")), ("[1]", None), ("\"\"", None)]
+        {
+            assert_eq!(as_object(&raw(text)).map(RawValue::get), object, "{text}");
         }
     }
 

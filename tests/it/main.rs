@@ -6,6 +6,7 @@ mod accept;
 mod architecture;
 mod bad_input;
 mod delivery;
+mod openapi;
 mod profiles;
 mod samples;
 mod trouble;

@@ -132,7 +132,8 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
         let arrival = Arrival { received_at, receipt, event_bytes_max: self.config.event_bytes_max };
         let bytes_max = self.config.request_bytes_max;
         let bytes = guarded(|| body::bytes(&call.body, call.content_encoding.as_deref(), bytes_max))?;
-        let mut parsed = guarded(|| parse(found.route, call, &bytes, &arrival))?;
+        let text = body::in_utf8(&bytes, call.content_type.as_deref());
+        let mut parsed = guarded(|| parse(found.route, call, &text, &arrival))?;
         account.events = parsed.events.len();
         account.refused = parsed.refused.len();
         let key = write_key(found, call, parsed.write_key.take()).ok_or(Problem::NoWriteKey)?;

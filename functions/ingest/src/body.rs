@@ -64,6 +64,18 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
     Ok(text.strip_prefix('\u{FEFF}').unwrap_or(text))
 }
 
+/// A body's bytes in UTF-8. Those that are not, of a content type that says ISO-8859-1, as Java's clients send them, are
+/// taken from there; in it every byte is the character of its number.
+#[must_use]
+pub fn in_utf8<'a>(bytes: &'a [u8], content_type: Option<&str>) -> Cow<'a, [u8]> {
+    let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
+    let says_latin_1 = ["iso-8859-1", "latin1", "windows-1252"].iter().any(|name| content_type.contains(name));
+    if !says_latin_1 || std::str::from_utf8(bytes).is_ok() {
+        return Cow::Borrowed(bytes);
+    }
+    Cow::Owned(bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into_bytes())
+}
+
 fn inflate(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Problem> {
     let broken = || Problem::Malformed("broken gzip".to_owned());
     let mut bytes = Vec::new();
@@ -119,6 +131,18 @@ mod tests {
         let many_members = [gzip(b"{}"), gzip(b"").repeat(GZIP_MEMBERS_MAX)].concat();
         assert_eq!(read(&many_members, None, 1_000), Err(Problem::Malformed("broken gzip".into())));
         assert_eq!(read(&gzip(b"").repeat(100), None, 1_000), Err(Problem::RequestTooLarge { limit: 1_000 }));
+    }
+
+    #[test]
+    fn latin_1_is_read_where_it_is_said_and_utf_8_where_it_is_sent() {
+        for (bytes, content_type, text) in [
+            (&b"Zo\xeb"[..], Some("text/plain; charset=ISO-8859-1"), &b"Zo\xc3\xab"[..]),
+            (b"Zo\xc3\xab", Some("text/plain; charset=ISO-8859-1"), b"Zo\xc3\xab"),
+            (b"Zo\xeb", Some("text/plain"), b"Zo\xeb"),
+            (b"Zo\xeb", None, b"Zo\xeb"),
+        ] {
+            assert_eq!(&*in_utf8(bytes, content_type), text);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use serde_json::value::RawValue;
 use shared::clock::Timestamp;
 use shared::event::{Event, Identity, Kind, corrected};
-use shared::json::{Members, ObjectWriter, is_object, nesting_depth};
+use shared::json::{Members, ObjectWriter, as_object, is_object, nesting_depth};
 use shared::limits::{BATCH_EVENTS_MAX, NESTING_DEPTH_MAX, SHARED_BYTES_MAX, SUBJECT_CHARS_MAX};
 use shared::outcome::Reason;
 
@@ -282,14 +282,13 @@ fn data_member(kind: Kind) -> (&'static str, Reason) {
 
 fn data<'a>(kind: Kind, members: &Members<'a>) -> Result<Option<&'a RawValue>, Refusal> {
     let (member, reason) = data_member(kind);
-    match members.get(member) {
-        Some(value) if !is_object(value) => Err((reason, format!("{member} is not an object"))),
-        // Traits are taken apart later, and a name that no text can hold could not be.
-        Some(value) if kind == Kind::Identify && Members::parse(value.get()).is_err() => {
-            Err((Reason::BadRequest, "the name of a trait is not valid Unicode".to_owned()))
-        }
-        value => Ok(value),
+    let object = |value| as_object(value).ok_or_else(|| (reason, format!("{member} is not an object")));
+    let data = members.get(member).map(object).transpose()?;
+    // Traits are taken apart later, and a name that no text can hold could not be.
+    if kind == Kind::Identify && data.is_some_and(|traits| Members::parse(traits.get()).is_err()) {
+        return Err((Reason::BadRequest, "the name of a trait is not valid Unicode".to_owned()));
     }
+    Ok(data)
 }
 
 /// The member with the other id that a call needs: the group of a group call, the former id of an alias.
@@ -317,10 +316,8 @@ fn target(member: &str, members: &Members<'_>) -> Result<String, Refusal> {
 
 /// The item's own context over the batch's.
 fn context(members: &Members<'_>, common: Option<&(&RawValue, Members<'_>)>) -> Result<Option<Box<RawValue>>, Refusal> {
-    let own = members.get("context");
-    if own.is_some_and(|context| !is_object(context)) {
-        return Err((Reason::BadRequest, "context is not an object".to_owned()));
-    }
+    let object = |value| as_object(value).ok_or_else(|| (Reason::BadRequest, "context is not an object".to_owned()));
+    let own = members.get("context").map(object).transpose()?;
     let (own, common) = match (own, common) {
         (Some(own), Some((_, common))) => (own, common),
         (own, common) => return Ok(own.or(common.map(|(text, _)| *text)).map(ToOwned::to_owned)),

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 use shared::event::Kind;
-use shared::json::{Members, ObjectWriter, is_object, string_text};
+use shared::json::{Members, ObjectWriter, as_object, string_text};
 
 use super::{bad, within_limit};
 use crate::parsed::{id, string};
@@ -158,8 +158,6 @@ fn is_email(text: &str) -> bool {
 }
 
 fn optional_object<'a>(members: &Members<'a>, name: &str) -> Result<Option<&'a RawValue>, Problem> {
-    match members.get(name) {
-        Some(value) if !is_object(value) => Err(bad(&format!("{name} is not an object"))),
-        value => Ok(value),
-    }
+    let object = |value| as_object(value).ok_or_else(|| bad(&format!("{name} is not an object")));
+    members.get(name).map(object).transpose()
 }
