@@ -308,7 +308,9 @@ async fn examples_are_answered_as_they_say() {
             assert_headers(response, &headers, &what);
             match expected_body {
                 Some(expected) => assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), *expected, "{what}"),
-                None => assert_eq!((headers["content-type"].as_str(), &body[..3]), ("image/gif", &b"GIF"[..]), "{what}"),
+                None => {
+                    assert_eq!((headers["content-type"].as_str(), &body[..3]), ("image/gif", &b"GIF"[..]), "{what}")
+                }
             }
             if takes_events {
                 assert_eq!(pipeline.waiting().await > before, status == 200, "{what}: 200 exactly if it is enqueued");

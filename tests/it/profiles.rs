@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use consume::profile::Section;
 use ingest::accept::Call;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -118,12 +119,12 @@ async fn tags_groups_and_subscription_are_parts_of_a_profile() {
     pipeline.post("/v1/group", &group).await;
     pipeline.drain().await;
     assert_eq!(pipeline.traits("ann").await, json!({"plan": "pro", "email": "ann@example.com"}));
-    assert_eq!(pipeline.profile("ann", "tags").await, json!({"vip": true, "beta": false, "new": false}));
-    assert_eq!(pipeline.profile("ann", "subscription").await, json!({"subscribed": false}));
-    assert_eq!(pipeline.profile("ann", "groups").await, json!({"acme": {"seats": 5}}));
+    assert_eq!(pipeline.profile("ann", Section::Tags).await, json!({"vip": true, "beta": false, "new": false}));
+    assert_eq!(pipeline.profile("ann", Section::Subscription).await, json!({"subscribed": false}));
+    assert_eq!(pipeline.profile("ann", Section::Groups).await, json!({"acme": {"seats": 5}}));
     pipeline.call(&vero("users/resubscribe", &json!({"id": "ann"}))).await;
     pipeline.drain().await;
-    assert_eq!(pipeline.profile("ann", "subscription").await, json!({"subscribed": true}));
+    assert_eq!(pipeline.profile("ann", Section::Subscription).await, json!({"subscribed": true}));
     pipeline.finish().await;
 }
 
@@ -141,17 +142,22 @@ async fn what_is_known_of_a_former_id_holds_for_the_later_one_before_and_after_t
     pipeline.drain().await;
     assert_eq!(pipeline.traits("ann").await, json!({"a": 1, "b": 2, "c": 3}));
     assert_eq!(pipeline.traits("anon").await, json!({"a": 1, "c": 3}));
+    // The later of two values, whichever id it came by.
+    pipeline.pass(Duration::from_secs(1));
+    pipeline.post("/v1/identify", &identify("anon", json!({"b": 4}))).await;
+    pipeline.drain().await;
+    assert_eq!(pipeline.traits("ann").await, json!({"a": 1, "b": 4, "c": 3}));
     // Vero's word for the same, in a chain.
     pipeline.call(&vero("users/reidentify", &json!({"id": "ann", "new_id": "ann@example.com"}))).await;
     pipeline.drain().await;
-    assert_eq!(pipeline.traits("ann@example.com").await, json!({"a": 1, "b": 2, "c": 3}));
+    assert_eq!(pipeline.traits("ann@example.com").await, json!({"a": 1, "b": 4, "c": 3}));
     pipeline.finish().await;
 }
 
 #[tokio::test]
 async fn a_deleted_user_is_erased_and_nothing_older_comes_back() {
     let pipeline = Pipeline::start().await;
-    let old = json!({"batch": (0..60).map(|n| track("ann", &format!("m{n}"))).collect::<Vec<_>>()});
+    let old = json!({"batch": (0..600).map(|n| track("ann", &format!("m{n}"))).collect::<Vec<_>>()});
     pipeline.post("/v1/batch", &old).await;
     pipeline.post("/v1/identify", &json!({"userId": "ann", "traits": {"a": 1}})).await;
     pipeline.post("/v1/track", &track("bo", "other")).await;
@@ -179,7 +185,7 @@ async fn a_deleted_user_is_erased_and_nothing_older_comes_back() {
 }
 
 #[tokio::test]
-async fn a_deletion_holds_for_every_id_of_a_person() {
+async fn a_deletion_holds_for_every_id_that_became_the_deleted_one() {
     let pipeline = Pipeline::start().await;
     pipeline.post("/v1/batch", &json!({"batch": [track("anon", "m1"), track("ann", "m2"), track("bo", "m3")]})).await;
     pipeline.post("/v1/alias", &json!({"userId": "ann", "previousId": "anon"})).await;
@@ -225,5 +231,43 @@ async fn saying_the_same_again_after_something_else_holds() {
     pipeline.drain().await;
     assert_eq!(pipeline.traits("ann").await, json!({"plan": "free"}));
     assert_eq!(pipeline.stored().await.len(), 2, "the third is the first again, for Vero's five minutes");
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn an_alias_that_comes_after_the_deletion_that_it_was_before_still_joins() {
+    let pipeline = Pipeline::start().await;
+    pipeline.post("/v1/track", &track("anon", "m1")).await;
+    pipeline.post("/v1/identify", &json!({"userId": "anon", "traits": {"a": 1}})).await;
+    pipeline.post("/v1/alias", &json!({"userId": "ann", "previousId": "anon"})).await;
+    let (first, second, alias) =
+        (pipeline.deliver_later().await, pipeline.deliver_later().await, pipeline.deliver_later().await);
+    pipeline.pass(Duration::from_secs(10));
+    pipeline.call(&vero("users/delete", &json!({"id": "ann"}))).await;
+    pipeline.drain().await;
+    for message in [first, second, alias] {
+        pipeline.enqueue(&message).await;
+        pipeline.drain().await;
+    }
+    assert!(pipeline.stored().await.is_empty());
+    assert_eq!((pipeline.traits("ann").await, pipeline.traits("anon").await), (Value::Null, Value::Null));
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn a_deletion_does_not_reach_another_who_shared_a_device() {
+    let pipeline = Pipeline::start().await;
+    for (user, id) in [("device", "m1"), ("ann", "m2"), ("bo", "m3")] {
+        pipeline.post("/v1/track", &track(user, id)).await;
+    }
+    for user in ["ann", "bo"] {
+        pipeline.post("/v1/alias", &json!({"userId": user, "previousId": "device"})).await;
+    }
+    pipeline.drain().await;
+    pipeline.pass(Duration::from_secs(10));
+    pipeline.call(&vero("users/delete", &json!({"id": "ann"}))).await;
+    pipeline.drain().await;
+    let left: Vec<String> = pipeline.stored().await.iter().map(|item| item["pk"].as_s().unwrap().clone()).collect();
+    assert_eq!(left, ["dev#bo", "dev#bo"], "the event and the alias");
     pipeline.finish().await;
 }

@@ -9,6 +9,9 @@ use aws_lambda_events::sqs::SqsEvent;
 use aws_sdk_dynamodb::types::AttributeValue;
 use consume::deliver::Consume;
 use consume::dynamo_table::DynamoTable;
+use consume::person::{self, Person};
+use consume::profile::{self, Profile, Section};
+use consume::table::{Attributes, Value as Stored};
 use ingest::accept::{Account, Call, Ingest};
 use ingest::config::Config;
 use ingest::key_table::KeyTable;
@@ -283,23 +286,31 @@ impl Pipeline {
         self.items().await.into_iter().filter(|item| text(item, "sk").starts_with("E#")).collect()
     }
 
-    /// The traits of a profile of the project `dev`, each with its value only.
+    /// The traits of a person of the project `dev`.
     pub async fn traits(&self, subject: &str) -> Value {
-        self.profile(subject, "traits").await
+        self.profile(subject, Section::Traits).await
     }
 
-    /// A part of a profile of the project `dev`, each of its names with its value only; `Null` if there is none.
+    /// A part of what is known of a person of the project `dev`, all ids that became it included, each name with its
+    /// value only; `Null` if there is nothing.
     ///
     /// # Panics
-    /// The profile is not one.
-    pub async fn profile(&self, subject: &str, part: &str) -> Value {
-        let pk = format!("{DEV}#{subject}");
+    /// A profile is not one.
+    pub async fn profile(&self, subject: &str, section: Section) -> Value {
         let items = self.items().await;
-        let profile = items.iter().find(|item| text(item, "pk") == pk && text(item, "sk") == "PROFILE");
-        let Some(profile) = profile.filter(|profile| profile.contains_key(part)) else { return Value::Null };
-        let values: BTreeMap<String, (Value, i64, usize)> =
-            serde_json::from_str(&text(profile, part)).expect("a profile is JSON");
-        json!(values.into_iter().map(|(name, (value, _, _))| (name, value)).collect::<BTreeMap<_, _>>())
+        let profiles = items.iter().filter(|item| text(item, "sk") == profile::SORT);
+        let person: Person = profiles
+            .map(|item| {
+                let id = text(item, "pk").split_once('#').expect("a project and a subject").1.to_owned();
+                (id, Profile::read(&attributes(item)).expect("a profile").0)
+            })
+            .collect();
+        let view = person::view(&person, subject);
+        let values: BTreeMap<&str, Value> = view
+            .values(section)
+            .map(|(name, value)| (name, serde_json::from_str(value).expect("a value is JSON")))
+            .collect();
+        if values.is_empty() { Value::Null } else { json!(values) }
     }
 
     /// The dead letters; parts of large ones are left out.
@@ -344,6 +355,15 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         assert!(self.finished || std::thread::panicking(), "a test of the pipeline must end with finish()");
     }
+}
+
+fn attributes(item: &Item) -> Attributes {
+    let value = |value: &AttributeValue| match value {
+        AttributeValue::S(text) => Some(Stored::Text(text.clone())),
+        AttributeValue::N(number) => number.parse().ok().map(Stored::Number),
+        _ => None,
+    };
+    item.iter().filter_map(|(name, found)| Some((name.clone(), value(found)?))).collect()
 }
 
 /// A text attribute of an item; empty if it has none.

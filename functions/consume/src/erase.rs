@@ -29,7 +29,7 @@ fn moment_of(attributes: &Attributes) -> Option<Timestamp> {
 /// Erases the events of a subject that happened up to a moment, and makes sure that none is kept that comes later.
 ///
 /// # Errors
-/// It is not finished: a call failed, or the time ran out. Doing it again goes on where it stopped.
+/// It is not finished: a call failed, or the time ran out. Doing it again looks through what is left.
 pub async fn erase(
     table: &impl Table,
     partition: &str,

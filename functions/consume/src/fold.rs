@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
-use shared::event::Identity;
+use shared::event::{Identity, Kind};
 use shared::limits::{ALIASES_MAX, PROFILE_BYTES_MAX};
 use shared::outcome::{Cause, Outcome};
 
@@ -32,15 +32,17 @@ pub async fn fold_profiles(table: &impl Table, cases: &mut [Case<'_>], out_of_ti
         let says_something = match case.outcome {
             Some(Outcome::Stored | Outcome::StoredBefore) => true,
             // Recognised by its content alone: it may as well be said once more, after something else was.
-            Some(Outcome::Duplicate) => case.event.identity == Identity::Window,
-            Some(Outcome::Erased | Outcome::DeadLettered(_) | Outcome::Retry(_)) | None => false,
+            Some(Outcome::Duplicate) => case.event.identity == Identity::Window || case.event.kind == Kind::Alias,
+            // What an alias joins stays joined, and the deletion must reach the former id all the same.
+            Some(Outcome::Erased) => case.event.kind == Kind::Alias,
+            Some(Outcome::DeadLettered(_) | Outcome::Retry(_)) | None => false,
         };
         if says_something && let Some(operation) = Operation::of(case.event) {
             let id = (case.message.project.clone(), case.event.subject.clone());
             operations.entry(id).or_default().push((position, operation));
         }
     }
-    // Ids that are joined share profiles, so they come one after another; the others cannot meet.
+    // Those that reach former ids come one after another, since they may reach the same; the others cannot meet.
     let (alone, joined): (Vec<_>, Vec<_>) =
         operations.into_iter().partition(|(_, operations)| !operations.iter().any(|(_, one)| one.reaches_others()));
     let mut results: Vec<_> = stream::iter(alone)
@@ -53,7 +55,10 @@ pub async fn fold_profiles(table: &impl Table, cases: &mut [Case<'_>], out_of_ti
         .await;
     for ((project, id), operations) in joined {
         let (positions, operations): (Vec<_>, Operations) = operations.into_iter().unzip();
-        results.push((positions, fold(table, &project, &id, &operations, out_of_time).await));
+        let in_time = !out_of_time();
+        let result =
+            if in_time { fold(table, &project, &id, &operations, out_of_time).await } else { Err(Cause::Unstarted) };
+        results.push((positions, result));
     }
     for (positions, result) in results {
         if let Err(cause) = result {
@@ -62,7 +67,7 @@ pub async fn fold_profiles(table: &impl Table, cases: &mut [Case<'_>], out_of_ti
     }
 }
 
-/// Folds operations into the profiles of one person.
+/// Folds operations into the profile of an id, and what reaches further into those of its former ids.
 async fn fold(
     table: &impl Table,
     project: &str,
@@ -73,6 +78,7 @@ async fn fold(
     for attempt in 0..CONFLICTS_MAX {
         pause_before(attempt).await;
         let mut operations = operations.clone();
+        let reaches_others = operations.iter().any(Operation::reaches_others);
         let loaded = load(table, project, id, &mut operations).await?;
         let mut person: Person = loaded.iter().map(|(id, (profile, _))| (id.clone(), profile.clone())).collect();
         apply_fitting(&mut person, project, id, &operations);
@@ -80,9 +86,9 @@ async fn fold(
             continue;
         }
         let deleted = person.get(id).and_then(|profile| profile.deleted);
-        if let Some(moment) = deleted.filter(|_| operations.iter().any(Operation::reaches_others)) {
-            for id in person.keys() {
-                erase::erase(table, &partition(project, id), moment, out_of_time).await?;
+        if let Some(moment) = deleted.filter(|_| reaches_others) {
+            for id in person::ids(&person, id) {
+                erase::erase(table, &partition(project, &id), moment, out_of_time).await?;
             }
         }
         return Ok(());
@@ -90,13 +96,16 @@ async fn fold(
     Err(Cause::Contended)
 }
 
-/// Reads the profiles of everybody that the operations can concern. An alias that would join more ids than may be is
-/// taken out of them.
+/// Reads the profile of an id, and those of its former ids where an operation reaches them. An alias that would give a
+/// person more ids than may be is taken out of the operations.
 async fn load(table: &impl Table, project: &str, id: &str, operations: &mut Operations) -> Result<Loaded, Cause> {
-    let mut loaded = load_joined(table, project, Loaded::new(), id).await?;
+    if !operations.iter().any(Operation::reaches_others) {
+        return read(table, project, BTreeSet::from([id.to_owned()])).await;
+    }
+    let mut loaded = load_former(table, project, Loaded::new(), id).await?;
     for operation in operations {
         let Some(former) = operation.former.as_ref().filter(|former| !loaded.contains_key(*former)) else { continue };
-        let more = load_joined(table, project, loaded.clone(), former).await?;
+        let more = load_former(table, project, loaded.clone(), former).await?;
         if more.len() > ALIASES_MAX {
             tracing::warn!(project, "more ids would be one person than may be; the alias is stored, but not applied");
             operation.former = None;
@@ -107,61 +116,66 @@ async fn load(table: &impl Table, project: &str, id: &str, operations: &mut Oper
     Ok(loaded)
 }
 
-/// Adds an id, and everybody that it is joined with, to those read already.
-async fn load_joined(table: &impl Table, project: &str, mut loaded: Loaded, id: &str) -> Result<Loaded, Cause> {
+/// Adds an id, and all that became it, to those read already.
+async fn load_former(table: &impl Table, project: &str, mut loaded: Loaded, id: &str) -> Result<Loaded, Cause> {
     let mut wanted = BTreeSet::from([id.to_owned()]);
-    // Twice the most ids that are ever joined: two whole persons may be about to become one.
-    while !wanted.is_empty() && loaded.len() <= 2 * ALIASES_MAX {
-        let keys: Vec<(String, Key)> = wanted.iter().map(|id| (id.clone(), key(project, id))).collect();
-        let found = get_all(table, keys.iter().map(|(_, key)| key.clone()).collect(), None).await?;
-        wanted.clear();
-        for (id, key) in keys {
-            let (profile, version) = match found.get(&key) {
-                None => (Profile::default(), None),
-                Some(attributes) => {
-                    let read = Profile::read(attributes);
-                    let (profile, version) = read.ok_or_else(|| {
-                        tracing::error!(project, "a stored profile cannot be read");
-                        Cause::Denied
-                    })?;
-                    (profile, Some(version))
-                }
-            };
-            wanted.extend(profile.neighbours().cloned());
-            loaded.insert(id, (profile, version));
-        }
+    // One more than the most tells that there are more.
+    while !wanted.is_empty() && loaded.len() <= ALIASES_MAX {
+        let found = read(table, project, wanted).await?;
+        wanted = found.values().flat_map(|(profile, _)| profile.former_ids.iter().cloned()).collect();
+        loaded.extend(found);
         wanted.retain(|id| !loaded.contains_key(id));
     }
     Ok(loaded)
 }
 
-/// Applies operations as far as the profiles have room: all of them; else only values for what has one already; else
-/// what is no value (aliases and deletions).
+async fn read(table: &impl Table, project: &str, ids: BTreeSet<String>) -> Result<Loaded, Cause> {
+    let found = get_all(table, ids.iter().map(|id| key(project, id)).collect(), None).await?;
+    let mut loaded = Loaded::new();
+    for id in ids {
+        let profile = match found.get(&key(project, &id)) {
+            None => (Profile::default(), None),
+            Some(attributes) => {
+                let (profile, version) = Profile::read(attributes).ok_or_else(|| {
+                    tracing::error!(project, "a stored profile cannot be read");
+                    Cause::Denied
+                })?;
+                (profile, Some(version))
+            }
+        };
+        loaded.insert(id, profile);
+    }
+    Ok(loaded)
+}
+
+/// Applies operations as far as the profiles have room: all of them; else values only for what has one already; else no
+/// values; else, of what is left, the deletions alone, which make room.
 fn apply_fitting(person: &mut Person, project: &str, id: &str, operations: &Operations) {
     let before = person.clone();
-    let has = |operation: &Operation| {
+    let known = |operation: &Operation| {
         let registers = operation.registers.iter();
         let known =
             registers.filter(|(section, name, _)| before.get(id).is_some_and(|profile| profile.has(*section, name)));
         Operation { registers: known.cloned().collect(), ..operation.clone() }
     };
-    let known: Operations = operations.iter().map(has).collect();
-    let none: Operations =
-        operations.iter().map(|operation| Operation { registers: vec![], ..operation.clone() }).collect();
-    for (attempt, operations) in [operations, &known, &none].into_iter().enumerate() {
+    let no_values = |operation: &Operation| Operation { registers: vec![], ..operation.clone() };
+    let deletion = |operation: &Operation| Operation { deleted: operation.deleted, ..Operation::default() };
+    let ways: [&dyn Fn(&Operation) -> Operation; 4] = [&Operation::clone, &known, &no_values, &deletion];
+    for (attempt, way) in ways.into_iter().enumerate() {
         person.clone_from(&before);
-        person::apply(person, id, operations);
+        person::apply(person, id, &operations.iter().map(way).collect::<Operations>());
         let fits = |(id, profile): (&String, &Profile)| profile.item(key(project, id), 0).bytes() <= PROFILE_BYTES_MAX;
-        if person.iter().all(fits) {
+        if person.iter().all(fits) || attempt == 3 {
             if attempt > 0 {
-                tracing::warn!(project, "a profile has no more room; the events are stored, but it goes without them");
+                tracing::warn!(
+                    project,
+                    attempt,
+                    "a profile has no more room; the events are stored, but it goes without"
+                );
             }
             return;
         }
     }
-    // Not even joined do they have room; what is there stays as it is.
-    tracing::warn!(project, "two profiles have no room in one; the alias is stored, but not applied");
-    *person = before;
 }
 
 /// Writes the profiles that changed. Returns `false` if somebody else was faster with one of them; those written by

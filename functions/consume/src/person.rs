@@ -1,57 +1,68 @@
-//! A person: all the ids that are joined by aliases, with their profiles brought into agreement.
+//! A person: an id with all ids that became it.
 //!
-//! An alias makes a link from the former id to the later one that is never taken back. Two rules hold over links, each
-//! the join of a semilattice, so that no order of events can tell: what is known of an id holds for every id that it
-//! became, and a deletion of any id holds for all of them.
+//! An alias makes a link from the former id to the later one that is never taken back. What is known of an id is kept
+//! in its own profile alone; what is known of a person is the join of the profiles of its ids, made when it is read. So
+//! an alias moves nothing, and there is nothing to undo. A deletion of an id holds for all that became it; both it and
+//! the join are joins of a semilattice, so that no order of events can tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::operation::Operation;
 use crate::profile::Profile;
 
-/// The profiles of a person by id.
+/// Profiles by id.
 pub type Person = BTreeMap<String, Profile>;
 
-/// Applies operations of one id. Every id that they or the profiles name must be in `person`.
+/// Applies operations of one id to the profiles of a person. Where one of them reaches former ids, all of those must be
+/// in `person`; otherwise the id alone is enough.
 pub fn apply<'a>(person: &mut Person, id: &str, operations: impl IntoIterator<Item = &'a Operation>) {
-    let profile = person.entry(id.to_owned()).or_default();
     for operation in operations {
-        profile.apply(operation);
+        person.entry(id.to_owned()).or_default().apply(operation);
     }
-    agree(person);
-}
-
-/// Brings the profiles into agreement. Doing it again changes nothing.
-fn agree(person: &mut Person) {
     let links: Vec<(String, String)> = person
         .iter()
-        .flat_map(|(id, profile)| {
-            let forward = profile.later_ids.iter().map(|later| (id.clone(), later.clone()));
-            let backward = profile.former_ids.iter().map(|former| (former.clone(), id.clone()));
-            forward.chain(backward).collect::<Vec<_>>()
-        })
+        .flat_map(|(later, profile)| profile.former_ids.iter().map(move |former| (former.clone(), later.clone())))
         .collect();
-    for (former, later) in &links {
-        person.entry(former.clone()).or_default().later_ids.insert(later.clone());
-        person.entry(later.clone()).or_default().former_ids.insert(former.clone());
-    }
-    if let Some(moment) = person.values().filter_map(|profile| profile.deleted).max() {
-        for profile in person.values_mut() {
-            profile.forget(moment);
+    for (former, later) in links {
+        if let Some(profile) = person.get_mut(&former) {
+            profile.later_ids.insert(later);
         }
     }
-    // Each round carries every value one link further, so as many rounds as there are ids carry it everywhere.
-    for _ in 0..person.len() {
-        let before = person.clone();
-        for (former, later) in &links {
-            if let Some(profile) = person.get_mut(later) {
-                profile.join(&before[former]);
+    if let Some(moment) = person.get(id).and_then(|profile| profile.deleted) {
+        for former in ids(person, id) {
+            if let Some(profile) = person.get_mut(&former) {
+                profile.forget(moment);
             }
         }
-        if *person == before {
-            break;
+    }
+}
+
+/// An id and all that became it, as far as `person` has them.
+#[must_use]
+pub fn ids(person: &Person, id: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut waiting = vec![id.to_owned()];
+    while let Some(id) = waiting.pop() {
+        let former = person.get(&id).into_iter().flat_map(|profile| profile.former_ids.iter().cloned());
+        if found.insert(id.clone()) {
+            waiting.extend(former);
         }
     }
+    found
+}
+
+/// What is known of a person: of two values that its ids have for one thing, the later.
+#[must_use]
+pub fn view(person: &Person, id: &str) -> Profile {
+    let mut view = person.get(id).cloned().unwrap_or_default();
+    // Each profile has forgotten on its own what it must; a deletion of one id says nothing of the values of another.
+    view.deleted = None;
+    for former in ids(person, id) {
+        if let Some(profile) = person.get(&former) {
+            view.join(profile);
+        }
+    }
+    view
 }
 
 #[cfg(test)]
@@ -104,7 +115,9 @@ mod tests {
             let mut person = Person::new();
             while let Some(id) = wanted.pop() {
                 let profile = world.get(&id).cloned().unwrap_or_default();
-                wanted.extend(profile.neighbours().filter(|id| !person.contains_key(*id)).cloned());
+                if operation.reaches_others() {
+                    wanted.extend(profile.former_ids.iter().filter(|id| !person.contains_key(*id)).cloned());
+                }
                 person.insert(id, profile);
             }
             apply(&mut person, &id, [&operation]);
@@ -134,22 +147,19 @@ mod tests {
         };
         let mut values = BTreeMap::new();
         for id in 0..5_u8 {
-            let joined = closure(id, &|at, a, b| {
-                if at == a {
-                    Some(b)
-                } else if at == b {
-                    Some(a)
-                } else {
-                    None
-                }
-            });
             let sources = closure(id, &|at, a, b| (at == b).then_some(a));
-            let deletions =
-                history.iter().filter(|(of, _, what)| joined.contains(of) && matches!(what, Happened::Deleted));
-            let deleted = deletions.map(|(_, millis, _)| *millis).max().unwrap_or(-1);
+            // A deletion of an id holds for those that became it.
+            let deleted = |source: u8| {
+                let became = closure(source, &|at, a, b| (at == a).then_some(b));
+                let deletions =
+                    history.iter().filter(|(of, _, what)| became.contains(of) && matches!(what, Happened::Deleted));
+                deletions.map(|(_, millis, _)| *millis).max().unwrap_or(-1)
+            };
             for name in 0..3_u8 {
                 let written = history.iter().filter_map(|(of, millis, what)| match what {
-                    Happened::Set { name: n, value } if *n == name && sources.contains(of) && *millis > deleted => {
+                    Happened::Set { name: n, value }
+                        if *n == name && sources.contains(of) && *millis > deleted(*of) =>
+                    {
                         Some((*millis, value.to_string()))
                     }
                     Happened::Set { .. } | Happened::Became(_) | Happened::Deleted => None,
@@ -163,7 +173,8 @@ mod tests {
     }
 
     fn values(world: &Person) -> BTreeMap<(String, String), String> {
-        let ids = world.iter().flat_map(|(id, profile)| (0..3).map(move |name: u8| (id, profile, name.to_string())));
+        let views = world.keys().map(|id| (id, view(world, id)));
+        let ids = views.flat_map(|(id, profile)| (0..3).map(move |name: u8| (id, profile.clone(), name.to_string())));
         ids.filter_map(|(id, profile, name)| {
             profile.value(Section::Traits, &name).map(|value| ((id.clone(), name.clone()), value.to_owned()))
         })
@@ -207,7 +218,22 @@ mod tests {
             (1, 4, Happened::Set { name: 1, value: 2 }),
         ];
         let world = replayed(&history);
-        assert_eq!(world["0"].value(Section::Traits, "1"), Some("2"));
-        assert_eq!(world["1"].value(Section::Traits, "0"), Some("1"));
+        assert_eq!(view(&world, "0").value(Section::Traits, "1"), Some("2"));
+        assert_eq!(view(&world, "1").value(Section::Traits, "0"), Some("1"));
+    }
+
+    #[test]
+    fn two_who_shared_a_device_are_two_people() {
+        let set = |name, value| Happened::Set { name, value };
+        let history = [
+            (0, 1, set(0, 1)),
+            (1, 1, set(1, 1)),
+            (2, 1, set(2, 1)),
+            (0, 2, Happened::Became(1)),
+            (0, 3, Happened::Became(2)),
+            (1, 9, Happened::Deleted),
+        ];
+        let world = replayed(&history);
+        assert_eq!(values(&world), BTreeMap::from([(("2".to_owned(), "2".to_owned()), "1".to_owned())]));
     }
 }

@@ -56,7 +56,7 @@ pub struct Register {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     registers: BTreeMap<(Section, String), Register>,
-    /// The ids that this one became: everything here holds there too.
+    /// The ids that this one became: everything here holds for them too.
     pub later_ids: BTreeSet<String>,
     /// The ids that became this one.
     pub former_ids: BTreeSet<String>,
@@ -105,21 +105,16 @@ impl Profile {
         }
     }
 
-    /// Whether the id is joined with others.
-    #[must_use]
-    pub fn is_joined(&self) -> bool {
-        !self.later_ids.is_empty() || !self.former_ids.is_empty()
-    }
-
     /// Whether there is a value for what a register is for.
     #[must_use]
     pub fn has(&self, section: Section, name: &str) -> bool {
         self.registers.contains_key(&(section, name.to_owned()))
     }
 
-    /// The ids that it is joined with directly.
-    pub fn neighbours(&self) -> impl Iterator<Item = &String> {
-        self.later_ids.iter().chain(&self.former_ids)
+    /// The values of a part, by name, as JSON texts.
+    pub fn values(&self, section: Section) -> impl Iterator<Item = (&str, &str)> {
+        let registers = self.registers.iter().filter(move |((of, _), _)| *of == section);
+        registers.map(|((_, name), register)| (name.as_str(), register.value.as_str()))
     }
 
     /// A value as JSON text.

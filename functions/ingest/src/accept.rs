@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use shared::clock::{Clock, Timestamp};
+use shared::event::{Event, Kind};
 use shared::limits::MESSAGE_BYTES_TARGET;
 use shared::message::{Message, VERSION};
 use shared::telemetry::{count, metric};
@@ -17,6 +18,7 @@ use crate::queue::{Entry, EventQueue, enqueue};
 use crate::response::{Answer, Problem};
 use crate::route::{Found, Route, SegmentCall, route};
 use crate::settings::settings;
+use crate::webhook::Signed;
 use crate::{body, parameters, segment, vero, webhook};
 
 /// A request, of no framework.
@@ -139,8 +141,17 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
         let key = write_key(found, call, parsed.write_key.take()).ok_or(Problem::NoWriteKey)?;
         let mut owner = self.keys.owner(&key, self.clock.as_ref()).await?;
         account.project.clone_from(&owner.project);
-        if let Some(secret) = owner.secret.take().filter(|_| found.route == Route::Webhook) {
-            guarded(|| webhook::verify(&secret, call.signature.as_deref(), &bytes))?;
+        if let Some(secret) = owner.secret.take() {
+            // The other calls cannot be signed, so a key whose requests are to be signed is for webhooks only.
+            if found.route != Route::Webhook {
+                return Err(Problem::BadSignature);
+            }
+            let signed = guarded(|| webhook::verify(&secret, call.signature.as_deref(), &bytes))?;
+            // Nothing is erased for an element that anybody may have put behind a signed one.
+            let erases = |event: &Event| event.kind == Kind::Delete && event.index > 0;
+            if signed == Signed::First && parsed.events.iter().any(erases) {
+                return Err(Problem::BadSignature);
+            }
         }
         receipt.clone_into(&mut account.receipt);
         count(metric::EVENTS_RECEIVED, (account.events + account.refused) as u64);

@@ -27,6 +27,15 @@ pub fn parse(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     items(&events, &Common::of_webhook(), arrival)
 }
 
+/// What a signature vouches for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// The whole body.
+    Whole,
+    /// The first element of an array, and no more of the others than that their sender has seen one that was signed.
+    First,
+}
+
 /// Checks that whoever made `signature` (`X-Signature`) knows the secret: it is the HMAC-SHA1 of the body's bytes in
 /// hexadecimal, or, of an array, of the text of its first element alone, since Segment signs a batch so.
 ///
@@ -35,7 +44,7 @@ pub fn parse(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
 ///
 /// # Errors
 /// [`Problem::BadSignature`] if there is no signature, or a wrong one.
-pub fn verify(secret: &str, signature: Option<&str>, body: &[u8]) -> Result<(), Problem> {
+pub fn verify(secret: &str, signature: Option<&str>, body: &[u8]) -> Result<Signed, Problem> {
     let signature = signature.and_then(from_hexadecimal).ok_or(Problem::BadSignature)?;
     let signs = |bytes: &[u8]| {
         let mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes());
@@ -46,7 +55,13 @@ pub fn verify(secret: &str, signature: Option<&str>, body: &[u8]) -> Result<(), 
         let first = text.and_then(|text| elements(text).ok()?.first().map(|first| first.get()));
         first.is_some_and(|first| signs(first.as_bytes()))
     };
-    if signs(body) || signs_first() { Ok(()) } else { Err(Problem::BadSignature) }
+    if signs(body) {
+        Ok(Signed::Whole)
+    } else if signs_first() {
+        Ok(Signed::First)
+    } else {
+        Err(Problem::BadSignature)
+    }
 }
 
 fn elements(text: &str) -> Result<Vec<&RawValue>, Problem> {
@@ -136,8 +151,8 @@ mod tests {
 
     #[test]
     fn only_who_knows_the_secret_can_sign() {
-        assert_eq!(verify("key", Some(FOX.1), FOX.0), Ok(()));
-        assert_eq!(verify("key", Some(&format!(" {} ", FOX.1.to_uppercase())), FOX.0), Ok(()));
+        assert_eq!(verify("key", Some(FOX.1), FOX.0), Ok(Signed::Whole));
+        assert_eq!(verify("key", Some(&format!(" {} ", FOX.1.to_uppercase())), FOX.0), Ok(Signed::Whole));
         let mut changed = FOX.0.to_vec();
         changed[0] ^= 1;
         let unicode = format!("{}é", &FOX.1[..38]);
@@ -162,8 +177,8 @@ mod tests {
         let first = "{\"n\": 1.0, \"s\":\"\\u00e9\"}";
         let array = format!(" [ {first} , {{\"n\":2}}]");
         let signed = |text: &str| signature("secret", text.as_bytes());
-        assert_eq!(verify("secret", Some(&signed(first)), array.as_bytes()), Ok(()));
-        assert_eq!(verify("secret", Some(&signed(&array)), array.as_bytes()), Ok(()));
+        assert_eq!(verify("secret", Some(&signed(first)), array.as_bytes()), Ok(Signed::First));
+        assert_eq!(verify("secret", Some(&signed(&array)), array.as_bytes()), Ok(Signed::Whole));
         for wrong in [signed("{\"n\":2}"), signed("{\"n\":1.0,\"s\":\"é\"}"), signed("")] {
             assert_eq!(verify("secret", Some(&wrong), array.as_bytes()), Err(Problem::BadSignature));
         }
