@@ -358,10 +358,9 @@ impl Drop for Pipeline {
 }
 
 fn attributes(item: &Item) -> Attributes {
-    let value = |value: &AttributeValue| match value {
-        AttributeValue::S(text) => Some(Stored::Text(text.clone())),
-        AttributeValue::N(number) => number.parse().ok().map(Stored::Number),
-        _ => None,
+    let value = |value: &AttributeValue| {
+        let text = value.as_s().ok().map(|text| Stored::Text(text.clone()));
+        text.or_else(|| value.as_n().ok()?.parse().ok().map(Stored::Number))
     };
     item.iter().filter_map(|(name, found)| Some((name.clone(), value(found)?))).collect()
 }
