@@ -1,8 +1,9 @@
 //! Bringing stored profiles up to date with a batch's operations.
 //!
 //! Only events that are stored are folded, on every delivery: a producer's retry would say the same with a later time,
-//! and so undo what happened in between. But where a retry cannot be told from saying it again, it is folded too. A write names the version that it read, so that of two at a time one begins
-//! anew. Where a profile has no more room, the event is stored all the same, and the profile goes without.
+//! and so undo what happened in between. But where a retry cannot be told from saying it again, it is folded too. A
+//! write names the version that it read, so that of two at a time one begins anew. Where a profile has no more room, the
+//! event is stored all the same, and the profile goes without.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -17,8 +17,28 @@ export async function run(tasksOf) {
   process.exit(failed.length ? 1 : 0);
 }
 
+/** Makes the calls at once through one of Segment's libraries, and waits until it has said of each what became of it. */
+export async function callAll(analytics, calls) {
+  const failures = {};
+  const gaveUp = [];
+  const made = calls.map(
+    (call) =>
+      new Promise((resolve) => {
+        analytics[call.call](segmentMessage(call), (error) => {
+          if (error) {
+            failures[call.user] = 1;
+            gaveUp.push(call.user);
+          }
+          resolve();
+        });
+      }),
+  );
+  await Promise.all(made);
+  return { failures, gaveUp };
+}
+
 /** The arguments of a call of Segment's libraries, as those for Node take them. */
-export function segmentMessage(call) {
+function segmentMessage(call) {
   const message = {};
   for (const name of ["event", "properties", "traits", "name", "category", "context", "integrations"]) {
     if (name in call) message[name] = call[name];
