@@ -31,6 +31,12 @@ pub fn write_key_hash(key: &str) -> String {
     })
 }
 
+/// Whether a text can be what [`write_key_hash`] makes.
+#[must_use]
+pub fn is_write_key_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
 /// The partition key of a write key's item.
 #[must_use]
 pub fn write_key_partition(hash: &str) -> String {
@@ -81,6 +87,8 @@ mod tests {
     #[test]
     fn the_hash_of_a_write_key_is_the_known_one() {
         assert_eq!(write_key_hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert!(is_write_key_hash(&write_key_hash("")));
+        assert!(!is_write_key_hash("") && !is_write_key_hash(&"A".repeat(64)) && !is_write_key_hash(&"#".repeat(64)));
     }
 
     #[test]

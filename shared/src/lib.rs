@@ -12,7 +12,9 @@ pub mod keys;
 pub mod limits;
 pub mod message;
 pub mod outcome;
+pub mod spill;
 pub mod telemetry;
+pub mod text;
 
 /// The version of this code, as written into messages, items and dead letters.
 pub const CODE_VERSION: &str = env!("CARGO_PKG_VERSION");

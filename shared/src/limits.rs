@@ -75,6 +75,8 @@ pub const ALIASES_MAX: usize = 50;
 pub const PROFILE_BYTES_MAX: usize = 300 * KIB;
 /// The most bytes of a body in one item of a dead letter; a longer body continues in further items.
 pub const DEAD_LETTER_PART_BYTES_MAX: usize = 300 * KIB;
+/// The most bytes of a message in one item of the spill table; a longer one continues in further items.
+pub const SPILL_PART_BYTES_MAX: usize = 300 * KIB;
 
 /// How long Vero treats identical calls as one: five minutes from the first (Track API reference).
 pub const IDENTITY_WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -99,3 +101,4 @@ const _: () = assert!(PROJECT_BYTES_MAX + 16 + 4 * SUBJECT_CHARS_MAX <= DYNAMODB
 const _: () = assert!(64 + EVENT_ID_BYTES_MAX <= DYNAMODB_SORT_KEY_BYTES_MAX);
 const _: () =
     assert!(PROFILE_BYTES_MAX < DYNAMODB_ITEM_BYTES_MAX && DEAD_LETTER_PART_BYTES_MAX < DYNAMODB_ITEM_BYTES_MAX);
+const _: () = assert!(SPILL_PART_BYTES_MAX < DYNAMODB_ITEM_BYTES_MAX);

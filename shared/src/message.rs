@@ -24,8 +24,12 @@ pub struct Message {
     pub received_at: Timestamp,
     /// The version of the code that wrote the message.
     pub code_version: String,
-    /// Whether the write key was checked.
+    /// Whether the write key was checked. If not, project and source are empty until [`Self::write_key_hash`] has told
+    /// them.
     pub verified: bool,
+    /// The hash of the write key, where it could not be checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_key_hash: Option<String>,
     /// What was accepted.
     #[serde(default)]
     pub events: Vec<Event>,
@@ -43,7 +47,10 @@ pub struct Refused {
     pub reason: String,
     /// What exactly was wrong, for a person.
     pub detail: String,
-    /// The item as the producer wrote it.
+    /// The call that it came by (`track`, `batch`, …): with it, later code can read the item again.
+    #[serde(default)]
+    pub call: String,
+    /// The item as the producer wrote it, with what its batch says of all items, and without its write key.
     pub body: Box<RawValue>,
 }
 
@@ -116,6 +123,7 @@ mod tests {
             received_at: now,
             code_version: "0.1.0".into(),
             verified: true,
+            write_key_hash: None,
             events: vec![Event {
                 index: 0,
                 id: "m1".into(),

@@ -40,9 +40,35 @@ pub enum Reason {
     UnknownVersion,
     /// The table refuses the item for what it is.
     Unstorable,
+    /// The write key could not be checked when the request came in, and turned out to be nobody's.
+    UnknownWriteKey,
+    /// The message, alone in its delivery, ended the function again and again. It is kept without having been read.
+    CrashedConsumer,
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Reason; 18] = [
+        Reason::BadRequest,
+        Reason::NoUserAnonId,
+        Reason::IdRequired,
+        Reason::IdNotString,
+        Reason::IdTooLong,
+        Reason::EventNotDefined,
+        Reason::EventNotString,
+        Reason::NameNotString,
+        Reason::CategoryNotString,
+        Reason::PropertiesNotObject,
+        Reason::TraitsNotObject,
+        Reason::UnsupportedEventType,
+        Reason::EventTooLarge,
+        Reason::UndecodableMessage,
+        Reason::UnknownVersion,
+        Reason::Unstorable,
+        Reason::UnknownWriteKey,
+        Reason::CrashedConsumer,
+    ];
+
     /// The permanent tag.
     #[must_use]
     pub fn tag(self) -> &'static str {
@@ -63,6 +89,8 @@ impl Reason {
             Reason::UndecodableMessage => "undecodable_message",
             Reason::UnknownVersion => "unknown_version",
             Reason::Unstorable => "unstorable",
+            Reason::UnknownWriteKey => "unknown_write_key",
+            Reason::CrashedConsumer => "crashed_consumer",
         }
     }
 }

@@ -10,6 +10,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::outcome::Reason;
+
 /// The CloudWatch namespace of all metrics.
 pub const NAMESPACE: &str = "Holdfast";
 
@@ -17,10 +19,12 @@ pub const NAMESPACE: &str = "Holdfast";
 pub mod metric {
     /// Events in requests that could be read, refused ones included.
     pub const EVENTS_RECEIVED: &str = "EventsReceived";
-    /// Events that the queue has confirmed.
+    /// Events that the queue or the spill table has confirmed.
     pub const EVENTS_ACCEPTED: &str = "EventsAccepted";
     /// Items refused within requests that were answered 200.
     pub const EVENTS_REFUSED: &str = "EventsRefused";
+    /// Events and refused items that went to the spill table, because the queue did not take them.
+    pub const EVENTS_SPILLED: &str = "EventsSpilled";
     /// Events whose item was written.
     pub const EVENTS_STORED: &str = "EventsStored";
     /// Events that another with the same identity had come before.
@@ -66,6 +70,15 @@ pub fn init(service: &'static str) {
 pub fn count(name: &'static str, by: u64) {
     if by > 0 {
         metrics::counter!(name).increment(by);
+    }
+}
+
+/// Adds to a counter of [`metric`] for one reason of [`crate::outcome::Reason`], apart from the counter of all. A reason
+/// that is not known here, as a later version may name one, counts as `other`.
+pub fn count_by_reason(name: &'static str, reason: &str, by: u64) {
+    let reason = Reason::ALL.into_iter().map(Reason::tag).find(|tag| *tag == reason).unwrap_or("other");
+    if by > 0 {
+        metrics::counter!(name, "reason" => reason).increment(by);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_lambda_events::sqs::SqsEvent;
+use consume::incoming::Payload;
 use local::sqs::{Action, Times};
 use serde_json::json;
 use tests::{Delivered, Pipeline, track};
@@ -172,7 +172,7 @@ async fn an_event_with_neither_id_nor_time_is_its_own_each_time_it_is_sent() {
 async fn a_failed_message_without_an_id_fails_the_batch_and_any_other_is_named() {
     use local::dynamodb::{Fault, Refusal, Target, Times};
     let pipeline = Pipeline::start().await;
-    let event = |ids: &[&str]| -> SqsEvent {
+    let event = |ids: &[&str]| -> Payload {
         let body = include_str!("../../events/sqs/one_track.json");
         let sample: serde_json::Value = serde_json::from_str(body).unwrap();
         let records: Vec<_> = ids

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use aws_lambda_events::sqs::SqsEvent;
+use consume::incoming::Payload;
 use serde_json::Value;
 use tests::Pipeline;
 
@@ -141,7 +141,7 @@ async fn every_sqs_sample_has_its_outcome() {
         let pipeline = Pipeline::start().await;
         // Twice, as SQS may: the second time nothing more comes of it.
         for _ in 0..2 {
-            let event: SqsEvent = serde_json::from_str(&sample("sqs", name)).unwrap();
+            let event: Payload = serde_json::from_str(&sample("sqs", name)).unwrap();
             let response = pipeline.invoke(event).await.unwrap();
             assert_eq!(String::from_utf8(response).unwrap(), r#"{"batchItemFailures":[]}"#, "{name}");
             let items = pipeline.items().await;

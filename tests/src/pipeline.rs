@@ -5,17 +5,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
-use aws_lambda_events::sqs::SqsEvent;
 use aws_sdk_dynamodb::types::AttributeValue;
-use consume::deliver::Consume;
+use consume::deliver::{Consume, Ports};
 use consume::dynamo_table::DynamoTable;
+use consume::incoming::Payload;
 use consume::person::{self, Person};
 use consume::profile::{self, Profile, Section};
+use consume::sqs_queue::SqsQueue as ConsumeQueue;
 use consume::table::{Attributes, Value as Stored};
 use ingest::accept::{Account, Call, Ingest};
 use ingest::config::Config;
 use ingest::key_table::KeyTable;
 use ingest::queue::SqsQueue;
+use ingest::spill::SpillTable;
 use lambda_runtime::{Context, LambdaEvent};
 use local::provision::{self, DEV};
 use local::template::{Queue, Settings, Template};
@@ -44,8 +46,8 @@ pub struct Pipeline {
     /// The tables' switches.
     pub dynamodb_faults: dynamodb::Faults,
     /// The function behind the HTTP API.
-    pub ingest: Ingest<KeyTable, SqsQueue>,
-    consume: Consume<DynamoTable, DynamoTable>,
+    pub ingest: Ingest<KeyTable, SqsQueue, SpillTable>,
+    consume: Consume<DynamoTable, ConsumeQueue>,
     sqs: sqs::Server,
     /// Held because dropping it would stop it.
     _dynamodb: dynamodb::Server,
@@ -95,23 +97,30 @@ impl Pipeline {
         provision::provision(&template, &sqs_client, &dynamodb_client).await.expect("queues and tables are made");
         let table = |id: &str| template.table(id).expect("a table of the template").name.clone();
         let queue = |id: &str| template.queue(id).expect("a queue of the template").clone();
-        let (events, dead_letters) = (table("EventsTable"), table("DeadLettersTable"));
+        let (events, dead_letters, spill) = (table("EventsTable"), table("DeadLettersTable"), table("SpillTable"));
         provision::create_write_key(&dynamodb_client, &events, DEV, "default", DEV).await.expect("a key is made");
 
-        let variables =
-            BTreeMap::from([("EVENTS_QUEUE_URL", queue("EventsQueue").url), ("EVENTS_TABLE_NAME", events.clone())]);
+        let variables = BTreeMap::from([
+            ("EVENTS_QUEUE_URL", queue("EventsQueue").url),
+            ("EVENTS_TABLE_NAME", events.clone()),
+            ("SPILL_TABLE_NAME", spill.clone()),
+        ]);
         let ingest = Ingest::new(
             Config::from_lookup(&|name| variables.get(name).cloned()).expect("the configuration is right"),
             KeyTable::new(dynamodb_client.clone(), events.clone()),
             SqsQueue::new(sqs_client.clone(), queue("EventsQueue").url),
+            SpillTable::new(dynamodb_client.clone(), spill.clone()),
             Arc::<ManualClock>::clone(&clock),
         );
-        let consume = Consume::new(
-            DynamoTable::new(dynamodb_client.clone(), events.clone()),
-            DynamoTable::new(dynamodb_client.clone(), dead_letters.clone()),
-            Duration::from_secs(90 * 86_400),
-            Arc::<ManualClock>::clone(&clock),
-        );
+        let dynamo_table = |name: &String| DynamoTable::new(dynamodb_client.clone(), name.clone());
+        let ports = Ports {
+            events: dynamo_table(&events),
+            dead_letters: dynamo_table(&dead_letters),
+            spill: dynamo_table(&spill),
+            queue: ConsumeQueue::new(sqs_client.clone(), queue("EventsQueue").url),
+            quarantine: ConsumeQueue::new(sqs_client.clone(), queue("QuarantineQueue").url),
+        };
+        let consume = Consume::new(ports, Duration::from_secs(90 * 86_400), Arc::<ManualClock>::clone(&clock));
         Self {
             sqs_faults: sqs.faults(),
             dynamodb_faults: dynamodb.faults(),
@@ -188,8 +197,8 @@ impl Pipeline {
             }
         }
         let event = mapping::event(messages, &self.queue.arn, local::lambda::REGION);
-        let event: SqsEvent = serde_json::from_slice(&event).expect("the mapping makes an SQS event");
-        let response = self.invoke(event).await;
+        let payload = serde_json::from_slice(&event).expect("the mapping makes an event");
+        let response = self.invoke(payload).await;
         let ids: Vec<&str> = messages.iter().map(|message| message.message_id().unwrap_or_default()).collect();
         let verdict = match &response {
             Ok(response) => mapping::settle(Ok(response), &ids, true),
@@ -218,10 +227,11 @@ impl Pipeline {
     }
 
     /// Invokes `consume` with an event; the response as it goes over the wire, or `Err` if the invocation failed.
-    pub async fn invoke(&self, event: SqsEvent) -> Result<Vec<u8>, ()> {
+    pub async fn invoke(&self, payload: Payload) -> Result<Vec<u8>, ()> {
         let mut context = Context::default();
         context.deadline = u64::try_from(self.clock.now().as_millis()).unwrap_or(0) + 60_000;
-        let response = consume::handler::respond(&self.consume, LambdaEvent::new(event, context), false).await;
+        let event = LambdaEvent::new(payload, context);
+        let response = consume::handler::respond(&self.consume, &self.quarantine.name, event, false).await;
         response.map(|response| serde_json::to_vec(&response).unwrap_or_default()).map_err(|_| ())
     }
 

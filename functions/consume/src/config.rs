@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use shared::config::{ConfigError, Reader};
 
+use crate::backoff;
+
 /// How long a dead letter is kept by default, in days.
 const RETENTION_DAYS_DEFAULT: u64 = 90;
 /// The longest that it may be kept, in days: ten years.
@@ -12,10 +14,16 @@ const RETENTION_DAYS_MAX: u64 = 3_650;
 /// The configuration, checked as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The queue that messages come from.
+    pub events_queue_url: String,
+    /// Its dead-letter queue.
+    pub quarantine_queue_url: String,
     /// The table of events, profiles and markers.
     pub events_table_name: String,
     /// The table of dead letters.
     pub dead_letters_table_name: String,
+    /// The table of messages that the queue did not take.
+    pub spill_table_name: String,
     /// How long a dead letter is kept.
     pub dead_letters_retention: Duration,
 }
@@ -28,9 +36,17 @@ impl Config {
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(lookup);
         let days = reader.number("DEAD_LETTERS_RETENTION_DAYS", RETENTION_DAYS_DEFAULT, 1..=RETENTION_DAYS_MAX);
+        let receives = reader.number("RECEIVES_MAX", 0, 0..=1_000);
+        let (outlasts, least) = (backoff::outlasts(receives).as_secs() / 60, backoff::OUTAGE.as_secs() / 60);
+        if outlasts < least {
+            reader.refuse(format!("RECEIVES_MAX ({receives}) outlasts {outlasts} minutes, of at least {least}"));
+        }
         let config = Self {
+            events_queue_url: reader.required("EVENTS_QUEUE_URL"),
+            quarantine_queue_url: reader.required("QUARANTINE_QUEUE_URL"),
             events_table_name: reader.required("EVENTS_TABLE_NAME"),
             dead_letters_table_name: reader.required("DEAD_LETTERS_TABLE_NAME"),
+            spill_table_name: reader.required("SPILL_TABLE_NAME"),
             dead_letters_retention: Duration::from_secs(days * 24 * 60 * 60),
         };
         reader.finish(config)
@@ -47,6 +63,7 @@ mod tests {
             let days = days.to_owned();
             Config::from_lookup(&move |name| match name {
                 "DEAD_LETTERS_RETENTION_DAYS" => Some(days.clone()),
+                "RECEIVES_MAX" => Some("60".to_owned()),
                 _ => Some("name".to_owned()),
             })
         };
@@ -54,6 +71,23 @@ mod tests {
         assert_eq!(read("1").unwrap().dead_letters_retention, Duration::from_secs(86_400));
         for days in ["0", "3651", "-1", "a year"] {
             assert!(read(days).unwrap_err().to_string().contains("DEAD_LETTERS_RETENTION_DAYS"));
+        }
+    }
+
+    #[test]
+    fn too_few_receives_to_outlast_an_outage_are_refused_with_both_numbers() {
+        let read = |receives: &str| {
+            let receives = receives.to_owned();
+            Config::from_lookup(&move |name| match name {
+                "RECEIVES_MAX" => Some(receives.clone()),
+                "DEAD_LETTERS_RETENTION_DAYS" => None,
+                _ => Some("name".to_owned()),
+            })
+        };
+        assert!(read("60").is_ok());
+        for receives in ["", "10", "58"] {
+            let error = read(receives).unwrap_err().to_string();
+            assert!(error.contains("RECEIVES_MAX") && error.contains("of at least 360"), "{error}");
         }
     }
 }

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shared::clock::Timestamp;
+use shared::keys::is_project;
 use shared::limits::DEAD_LETTER_PART_BYTES_MAX;
 use shared::message::{Message, Refused};
 use shared::outcome::Reason;
+use shared::text::split;
 
 use crate::decode::Delivery;
+use crate::redrive::Redrive;
 use crate::store::Case;
-use crate::table::{Item, Key};
+use crate::table::{Attributes, Item, Key, Value};
+use attribute as name;
 
 /// The partition of letters whose project cannot be known; no project can have this name.
 pub const UNKNOWN_PROJECT: &str = "?";
@@ -24,14 +28,88 @@ pub enum Stage {
     Decode,
     /// `consume` could not store an event.
     Store,
+    /// A message ended `consume` again and again.
+    Quarantine,
+}
+
+/// What has been done about a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing yet.
+    Waiting,
+    /// It was sent round again, and has not come to a fate yet.
+    Redriven,
+    /// It was sent round again, and everything in it has another fate now.
+    Settled,
+    /// A person decided that it need not be stored.
+    Discarded,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [State; 4] = [State::Waiting, State::Redriven, State::Settled, State::Discarded];
+
+    /// The word for it.
+    #[must_use]
+    pub fn tag(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Redriven => "redriven",
+            State::Settled => "settled",
+            State::Discarded => "discarded",
+        }
+    }
+}
+
+/// The attributes of a letter's head, which has its first part.
+pub mod attribute {
+    /// The tag of the reason.
+    pub const REASON: &str = "reason";
+    /// Where it was found out.
+    pub const STAGE: &str = "stage";
+    /// What exactly is wrong, for a person.
+    pub const DETAIL: &str = "detail";
+    /// The source that it came by; empty if unknown.
+    pub const SOURCE: &str = "source";
+    /// The call that a refused item came by; empty for others.
+    pub const CALL: &str = "call";
+    /// When it came to us.
+    pub const FIRST_SEEN: &str = "first_seen";
+    /// When it was last found that it can never be stored.
+    pub const LAST_SEEN: &str = "last_seen";
+    /// The version of the code that found it out.
+    pub const CODE_VERSION: &str = "code_version";
+    /// The version of the code that enqueued it; empty if unknown.
+    pub const ENQUEUED_BY: &str = "enqueued_by";
+    /// How often it was found out (number): once, and once for each redrive that came to nothing.
+    pub const ATTEMPTS: &str = "attempts";
+    /// How often its message had been received (number).
+    pub const RECEIVE_COUNT: &str = "receive_count";
+    /// How many items its body is spread over (number).
+    pub const PARTS: &str = "parts";
+    /// A part of the body.
+    pub const BODY: &str = "body";
+    /// What has been done about it.
+    pub const STATE: &str = "state";
+    /// How often it was sent round again (number).
+    pub const REDRIVES: &str = "redrives";
+    /// What the person who discarded it said.
+    pub const NOTE: &str = "note";
+    /// The number that changes with every write (number).
+    pub const VERSION: &str = "ver";
+    /// When it is removed, in seconds since 1970 (number).
+    pub const TTL: &str = "ttl";
 }
 
 impl Stage {
-    fn tag(self) -> &'static str {
+    /// The word for it.
+    #[must_use]
+    pub fn tag(self) -> &'static str {
         match self {
             Stage::Ingest => "ingest",
             Stage::Decode => "decode",
             Stage::Store => "store",
+            Stage::Quarantine => "quarantine",
         }
     }
 }
@@ -39,12 +117,11 @@ impl Stage {
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
-    /// The project, or [`UNKNOWN_PROJECT`].
-    pub project: String,
-    /// When it came to us: with `id` this makes a redelivery find the letter of the first delivery.
+    /// Where it is: by project (or [`UNKNOWN_PROJECT`]) and day, then by time and what tells it from others of that
+    /// moment. A redelivery finds the letter of the first delivery there.
+    pub key: Key,
+    /// When it came to us.
     pub first_seen: Timestamp,
-    /// What tells it from others of the same moment.
-    pub id: String,
     /// The tag of its reason.
     pub reason: String,
     /// Where it was found out.
@@ -53,26 +130,36 @@ pub struct Letter {
     pub detail: String,
     /// The source that it came by; empty if unknown.
     pub source: String,
+    /// The call that a refused item came by; empty for others.
+    pub call: String,
     /// How often its message had been received.
     pub receive_count: u32,
     /// The version of the code that enqueued it; empty if unknown.
     pub enqueued_by: String,
-    /// The item as its producer wrote it (`ingest`), the message (`decode`), or a message with the one event (`store`).
+    /// The item as its producer wrote it (`ingest`), the message (`decode`, `quarantine`), or a message with the one event
+    /// (`store`).
     pub body: String,
 }
 
+fn key(project: &str, first_seen: Timestamp, id: &str) -> Key {
+    Key { pk: format!("{project}#{}", first_seen.day()), sk: format!("{first_seen}#{id}") }
+}
+
 impl Letter {
-    /// A message that cannot be read.
+    /// A message that cannot be read, or must not be. Its project is the one that its sender gave it as a group; one that
+    /// was sent round again is the letter that it was.
     #[must_use]
-    pub fn of_message(delivery: &Delivery, reason: Reason, detail: &str) -> Self {
+    pub fn of_message(delivery: &Delivery, stage: Stage, reason: Reason, detail: &str) -> Self {
+        let project = Some(delivery.group.as_str()).filter(|group| is_project(group)).unwrap_or(UNKNOWN_PROJECT);
+        let new = || key(project, delivery.sent_at, &format!("m:{}", delivery.message_id));
         Self {
-            project: UNKNOWN_PROJECT.to_owned(),
+            key: delivery.redrive.as_ref().map_or_else(new, Redrive::letter),
             first_seen: delivery.sent_at,
-            id: format!("m:{}", delivery.message_id),
             reason: reason.tag().to_owned(),
-            stage: Stage::Decode,
+            stage,
             detail: detail.to_owned(),
             source: String::new(),
+            call: String::new(),
             receive_count: delivery.receive_count,
             enqueued_by: String::new(),
             body: delivery.body.clone(),
@@ -83,13 +170,13 @@ impl Letter {
     #[must_use]
     pub fn of_refused(message: &Message, refused: &Refused, receive_count: u32) -> Self {
         Self {
-            project: message.project.clone(),
+            key: key(&message.project, message.received_at, &format!("{}.{}", message.receipt, refused.index)),
             first_seen: message.received_at,
-            id: format!("{}.{}", message.receipt, refused.index),
             reason: refused.reason.clone(),
             stage: Stage::Ingest,
             detail: refused.detail.clone(),
             source: message.source.clone(),
+            call: refused.call.clone(),
             receive_count,
             enqueued_by: message.code_version.clone(),
             body: refused.body.get().to_owned(),
@@ -102,13 +189,13 @@ impl Letter {
         let message = case.message;
         let alone = Message { events: vec![case.event.clone()], refused: vec![], ..message.clone() };
         Self {
-            project: message.project.clone(),
+            key: key(&message.project, message.received_at, &crate::store::origin(message, case.event)),
             first_seen: message.received_at,
-            id: crate::store::origin(message, case.event),
             reason: reason.tag().to_owned(),
             stage: Stage::Store,
             detail: case.detail.clone(),
             source: message.source.clone(),
+            call: String::new(),
             receive_count: case.receive_count,
             enqueued_by: message.code_version.clone(),
             body: alone.encode(),
@@ -119,48 +206,105 @@ impl Letter {
     /// the last of them, so that a letter is there only when it is whole.
     #[must_use]
     pub fn items(&self, now: Timestamp, retention: Duration) -> Vec<Item> {
-        let pk = format!("{}#{}", self.project, self.first_seen.day());
-        let sk = format!("{}#{}", self.first_seen, self.id);
         let ttl = now.plus(retention).as_millis() / 1000;
         let parts = split(&self.body, DEAD_LETTER_PART_BYTES_MAX);
         let mut items = Vec::with_capacity(parts.len());
         for (number, part) in parts.iter().enumerate().skip(1) {
-            let key = Key { pk: pk.clone(), sk: format!("{sk}#part{number}") };
-            let mut item = Item { key, attributes: BTreeMap::new() };
-            item.text("body", *part);
-            item.number("ttl", ttl);
+            let mut item = Item { key: part_key(&self.key, number), attributes: BTreeMap::new() };
+            item.text(name::BODY, *part);
+            item.number(name::TTL, ttl);
             items.push(item);
         }
-        let mut item = Item { key: Key { pk, sk }, attributes: BTreeMap::new() };
-        item.text("reason", &self.reason);
-        item.text("stage", self.stage.tag());
-        item.text("detail", &self.detail);
-        item.text("source", &self.source);
-        item.text("first_seen", self.first_seen.to_string());
-        item.text("last_seen", now.to_string());
-        item.text("code_version", shared::CODE_VERSION);
-        item.text("enqueued_by", &self.enqueued_by);
-        item.number("attempts", 1);
-        item.number("receive_count", i64::from(self.receive_count));
-        item.number("parts", i64::try_from(parts.len()).unwrap_or(i64::MAX));
-        item.text("body", parts.first().copied().unwrap_or_default());
-        item.number("ttl", ttl);
+        let mut item = Item { key: self.key.clone(), attributes: BTreeMap::new() };
+        item.text(name::SOURCE, &self.source);
+        item.text(name::CALL, &self.call);
+        item.text(name::FIRST_SEEN, self.first_seen.to_string());
+        item.text(name::ENQUEUED_BY, &self.enqueued_by);
+        item.text(name::STATE, State::Waiting.tag());
+        item.number(name::ATTEMPTS, 1);
+        item.number(name::REDRIVES, 0);
+        item.number(name::VERSION, 1);
+        item.number(name::PARTS, i64::try_from(parts.len()).unwrap_or(i64::MAX));
+        item.text(name::BODY, parts.first().copied().unwrap_or_default());
+        item.number(name::TTL, ttl);
+        self.say_why(&mut item, now);
         items.push(item);
         items
     }
+
+    /// Writes into a head what was found out this time.
+    fn say_why(&self, head: &mut Item, now: Timestamp) {
+        head.text(name::REASON, &self.reason);
+        head.text(name::STAGE, self.stage.tag());
+        head.text(name::DETAIL, &self.detail);
+        head.text(name::LAST_SEEN, now.to_string());
+        head.text(name::CODE_VERSION, shared::CODE_VERSION);
+        head.number(name::RECEIVE_COUNT, i64::from(self.receive_count));
+    }
+
+    /// The head of a letter that was sent round again and came to nothing, with the number of its version before; `None`
+    /// if that redrive has been concluded, or another begun.
+    #[must_use]
+    pub fn again(&self, head: &Attributes, redrive: &Redrive, now: Timestamp) -> Option<(Item, i64)> {
+        let (mut item, version) = open(head, redrive)?;
+        self.say_why(&mut item, now);
+        item.text(name::STATE, State::Waiting.tag());
+        item.number(name::ATTEMPTS, head.get(name::ATTEMPTS).and_then(Value::number).unwrap_or(0) + 1);
+        Some((item, version))
+    }
 }
 
-/// Splits a text into parts of at most `bytes_max`, never within a character. An empty text has one empty part.
-fn split(text: &str, bytes_max: usize) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while rest.len() > bytes_max {
-        let (part, after) = rest.split_at(rest.floor_char_boundary(bytes_max));
-        parts.push(part);
-        rest = after;
+/// The head of a letter whose redrive has brought everything in it to another fate, with the number of its version before;
+/// `None` if that has been noted, or another redrive begun.
+#[must_use]
+pub fn settled(head: &Attributes, redrive: &Redrive) -> Option<(Item, i64)> {
+    let (mut item, version) = open(head, redrive)?;
+    item.text(name::STATE, State::Settled.tag());
+    Some((item, version))
+}
+
+/// The head as an item of the next version, if it waits for what comes of `redrive`.
+fn open(head: &Attributes, redrive: &Redrive) -> Option<(Item, i64)> {
+    let number = |name| head.get(name).and_then(Value::number);
+    let is_open = head.get(name::STATE).and_then(Value::text) == Some(State::Redriven.tag())
+        && number(name::REDRIVES) == Some(redrive.round);
+    let version = number(name::VERSION)?;
+    let mut item = Item { key: redrive.letter(), attributes: BTreeMap::new() };
+    for name in HEAD {
+        if let Some(value) = head.get(*name) {
+            item.attributes.insert(name, value.clone());
+        }
     }
-    parts.push(rest);
-    parts
+    item.number(name::VERSION, version + 1);
+    is_open.then_some((item, version))
+}
+
+/// Every attribute of a head.
+pub const HEAD: &[&str] = &[
+    name::REASON,
+    name::STAGE,
+    name::DETAIL,
+    name::SOURCE,
+    name::CALL,
+    name::FIRST_SEEN,
+    name::LAST_SEEN,
+    name::CODE_VERSION,
+    name::ENQUEUED_BY,
+    name::ATTEMPTS,
+    name::RECEIVE_COUNT,
+    name::PARTS,
+    name::BODY,
+    name::STATE,
+    name::REDRIVES,
+    name::NOTE,
+    name::VERSION,
+    name::TTL,
+];
+
+/// Where a further part of a letter is; they are numbered from 1.
+#[must_use]
+pub fn part_key(head: &Key, number: usize) -> Key {
+    Key { pk: head.pk.clone(), sk: format!("{}#part{number}", head.sk) }
 }
 
 #[cfg(test)]
@@ -173,8 +317,11 @@ mod tests {
             body,
             receive_count: 3,
             sent_at: Timestamp::from_millis(1_700_000_000_000).unwrap(),
+            receipt_handle: String::new(),
+            group: String::new(),
+            redrive: None,
         };
-        Letter::of_message(&delivery, Reason::UndecodableMessage, "not a message")
+        Letter::of_message(&delivery, Stage::Decode, Reason::UndecodableMessage, "not a message")
     }
 
     #[test]
@@ -207,10 +354,26 @@ mod tests {
     }
 
     #[test]
-    fn splitting_respects_characters() {
-        assert_eq!(split("", 4), [""]);
-        assert_eq!(split("abcd", 4), ["abcd"]);
-        assert_eq!(split("abcde", 4), ["abcd", "e"]);
-        assert_eq!(split("aéé", 4), ["aé", "é"]);
+    fn a_redrive_is_concluded_once_and_only_by_its_own_message() {
+        let now = Timestamp::from_millis(1_700_000_100_000).unwrap();
+        let letter = letter("hello".into());
+        let item = letter.items(now, Duration::ZERO).pop().unwrap();
+        let head = |item: &Item| -> Attributes {
+            item.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        };
+        let redrive = Redrive { pk: item.key.pk.clone(), sk: item.key.sk.clone(), round: 1 };
+        assert_eq!(letter.again(&head(&item), &redrive, now), None, "it has not been sent round");
+
+        let mut sent = item.clone();
+        sent.text(name::STATE, State::Redriven.tag());
+        sent.number(name::REDRIVES, 1);
+        assert_eq!(settled(&head(&sent), &Redrive { round: 2, ..redrive.clone() }), None, "another redrive");
+        let (again, version) = letter.again(&head(&sent), &redrive, now).unwrap();
+        assert_eq!((version, again.attributes[name::ATTEMPTS].number()), (1, Some(2)));
+        assert_eq!(again.attributes[name::STATE].text(), Some("waiting"));
+        assert_eq!(again.attributes[name::BODY], item.attributes[name::BODY]);
+        assert_eq!(settled(&head(&again), &redrive), None, "it is concluded");
+        let (done, _) = settled(&head(&sent), &redrive).unwrap();
+        assert_eq!(done.attributes[name::STATE].text(), Some("settled"));
     }
 }

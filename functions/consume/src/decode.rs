@@ -5,10 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use shared::clock::Timestamp;
 use shared::event::Event;
-use shared::keys::is_project;
+use shared::keys::{is_project, is_write_key_hash};
 use shared::limits::{BATCH_EVENTS_MAX, EVENT_ID_BYTES_MAX, SUBJECT_CHARS_MAX};
 use shared::message::{DecodeError, Message};
-use shared::outcome::Reason;
+use shared::outcome::{Cause, Reason};
+
+use crate::redrive::Redrive;
 
 /// The longest receipt; ours have 32 characters.
 const RECEIPT_BYTES_MAX: usize = 128;
@@ -26,6 +28,12 @@ pub struct Delivery {
     pub receive_count: u32,
     /// When it was enqueued.
     pub sent_at: Timestamp,
+    /// What it was received with, to give it back for a while; empty where it does not come from a queue.
+    pub receipt_handle: String,
+    /// Its message group, which is its project; empty if it has none.
+    pub group: String,
+    /// The dead letter that it comes from, if any.
+    pub redrive: Option<Redrive>,
 }
 
 /// What a body turned out to be.
@@ -35,15 +43,15 @@ pub enum Decoded {
     Message(Box<Message>),
     /// What can never be stored: the reason, and what exactly is wrong, for a person.
     Poison(Reason, String),
-    /// Our code panicked over it; another version of the code may not.
-    Panicked,
+    /// Nothing can be done with it now, but perhaps the next time.
+    Retry(Cause),
 }
 
 /// Reads a body.
 #[must_use]
 pub fn decode(body: &str) -> Decoded {
     // The decoder is written not to panic; if it does all the same, the message alone must bear it.
-    catch_unwind(AssertUnwindSafe(|| decode_unguarded(body))).unwrap_or(Decoded::Panicked)
+    catch_unwind(AssertUnwindSafe(|| decode_unguarded(body))).unwrap_or(Decoded::Retry(Cause::Panicked))
 }
 
 fn decode_unguarded(body: &str) -> Decoded {
@@ -67,8 +75,10 @@ fn decode_unguarded(body: &str) -> Decoded {
 /// What `ingest` guarantees of its messages and the table's keys rely on. The queue is a boundary: others can write to
 /// it.
 fn fault(message: &Message) -> Option<&'static str> {
-    if !is_project(&message.project) || !is_project(&message.source) {
-        return Some("project or source is not a name of one");
+    let has_owner = is_project(&message.project) && is_project(&message.source);
+    let has_key = message.write_key_hash.as_ref().is_some_and(|hash| is_write_key_hash(hash));
+    if !(if message.verified { has_owner } else { has_key }) {
+        return Some("project and source, or the write key that tells them, are not named");
     }
     // A receipt becomes part of keys.
     if message.receipt.is_empty() || message.receipt.len() > RECEIPT_BYTES_MAX {
@@ -86,7 +96,11 @@ fn fault(message: &Message) -> Option<&'static str> {
     if !all.all(|index| indexes.insert(index)) {
         return Some("two items have one index");
     }
-    if message.refused.iter().any(|item| item.reason.len() > TEXT_BYTES_MAX || item.detail.len() > TEXT_BYTES_MAX) {
+    if message
+        .refused
+        .iter()
+        .any(|item| [&item.reason, &item.detail, &item.call].iter().any(|text| text.len() > TEXT_BYTES_MAX))
+    {
         return Some("a reason is too long");
     }
     message.events.iter().find_map(event_fault)
@@ -118,7 +132,7 @@ mod tests {
         match decode(&body.replacen(from, to, 1)) {
             Decoded::Message(_) => "message",
             Decoded::Poison(reason, _) => reason.tag(),
-            Decoded::Panicked => "panicked",
+            Decoded::Retry(cause) => cause.tag(),
         }
     }
 
@@ -135,8 +149,8 @@ mod tests {
             let from = body.floor_char_boundary(at.index(body.len()));
             let to = body.floor_char_boundary((from + length).min(body.len())).max(from);
             let damaged = format!("{}{insert}{}", &body[..from], &body[to..]);
-            prop_assert!(!matches!(decode(&text), Decoded::Panicked));
-            prop_assert!(!matches!(decode(&damaged), Decoded::Panicked), "{damaged}");
+            prop_assert!(!matches!(decode(&text), Decoded::Retry(_)));
+            prop_assert!(!matches!(decode(&damaged), Decoded::Retry(_)), "{damaged}");
         }
     }
 
@@ -148,6 +162,7 @@ mod tests {
             ("\"version\":1", "\"version\":3", "unknown_version"),
             ("\"project\":\"dev\"", "\"project\":\"dev#KEY\"", "undecodable_message"),
             ("\"source\":\"default\"", &format!("\"source\":\"{long}\""), "undecodable_message"),
+            ("\"verified\":true", "\"verified\":false", "undecodable_message"),
             ("\"receipt\":\"", &format!("\"receipt\":\"{long}"), "undecodable_message"),
             ("\"code_version\":\"", &format!("\"code_version\":\"{long}"), "undecodable_message"),
             ("\"detail\":\"", &format!("\"detail\":\"{long}"), "undecodable_message"),

@@ -4,7 +4,7 @@
 //! them. Every step notes its outcome at the event it belongs to; a message goes back to the queue if any of its events
 //! must be tried again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,16 @@ use shared::message::Message;
 use shared::outcome::{Cause, Outcome};
 
 use crate::claim::claim_identities;
-use crate::dead_letter::Letter;
+use crate::dead_letter::{Letter, Stage};
 use crate::decode::{Decoded, Delivery, decode};
 use crate::erase::erase_late;
 use crate::fold::fold_profiles;
+use crate::letters::Letters;
+use crate::queue::Queue;
+use crate::settle::Failed;
 use crate::store::{Case, insert_events};
-use crate::table::{Insert, Item, Key, Table, insert_all};
+use crate::table::Table;
+use crate::verify::verify_keys;
 
 /// Events that are worked on together, unless one message has more.
 const GROUP_EVENTS: usize = 500;
@@ -28,26 +32,40 @@ const GROUP_EVENTS: usize = 500;
 const GROUP_TIME: Duration = Duration::from_secs(10);
 /// The time before the end of a group at which a long erasure pauses, to go on with the next delivery.
 const ERASURE_PAUSE: Duration = Duration::from_secs(5);
-/// The time that is kept for answering.
-const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// The time that is kept for answering, and for letting what goes back wait.
+const ANSWER_TIME: Duration = Duration::from_secs(4);
 /// How often a write that others came before is tried again with what they left.
 pub(crate) const CONFLICTS_MAX: u32 = 5;
 /// Profiles and markers that are written at the same time.
 pub(crate) const IN_FLIGHT: usize = 16;
 
+/// The services around the function: three tables and two queues.
+#[derive(Clone, Debug)]
+pub struct Ports<T, Q> {
+    /// Events, profiles, markers and write keys.
+    pub events: T,
+    /// Dead letters, and the marks of the quarantine.
+    pub dead_letters: T,
+    /// Messages that the queue did not take.
+    pub spill: T,
+    /// Where messages come from.
+    pub queue: Q,
+    /// Where those go that ended the function, or used up their receives.
+    pub quarantine: Q,
+}
+
 /// The function, with its ports.
-pub struct Consume<E, D> {
-    events: E,
-    dead_letters: D,
-    dead_letters_retention: Duration,
-    clock: Arc<dyn Clock>,
+pub struct Consume<T, Q> {
+    pub(crate) ports: Ports<T, Q>,
+    pub(crate) dead_letters_retention: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// What a batch came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The positions of the messages that go back to the queue.
-    pub failed: Vec<usize>,
+    /// The messages that must come again.
+    pub failed: Failed,
     /// Events that were written.
     pub stored: usize,
     /// Events whose fate an earlier delivery of the same message had settled.
@@ -56,132 +74,161 @@ pub struct Report {
     pub duplicate: usize,
     /// Events whose subject had been deleted later than they happened.
     pub erased: usize,
-    /// Dead letters that were written.
-    pub dead_lettered: usize,
+    /// Dead letters that were written, by their reasons.
+    pub dead_lettered: BTreeMap<String, usize>,
     /// The longest time from the arrival of a request to the end of its delivery.
     pub queue_delay: Duration,
 }
 
 impl Report {
-    fn add(&mut self, part: Report) {
+    /// Adds what another part of the batch came to.
+    pub fn add(&mut self, part: Report) {
         self.failed.extend(part.failed);
         self.stored += part.stored;
         self.stored_before += part.stored_before;
         self.duplicate += part.duplicate;
         self.erased += part.erased;
-        self.dead_lettered += part.dead_lettered;
+        for (reason, letters) in part.dead_lettered {
+            *self.dead_lettered.entry(reason).or_insert(0) += letters;
+        }
         self.queue_delay = self.queue_delay.max(part.queue_delay);
+    }
+
+    /// Adds what the message at `position` came to, which was delivered as a batch of one.
+    pub fn add_at(&mut self, position: usize, mut alone: Report) {
+        for (_, cause) in std::mem::take(&mut alone.failed).iter() {
+            self.failed.note(position, cause);
+        }
+        self.add(alone);
     }
 }
 
-/// Decodes the next messages up to about [`GROUP_EVENTS`] events; at least one.
-fn decode_group(deliveries: &[Delivery]) -> Vec<Decoded> {
-    let mut decoded = Vec::new();
+/// The order of work: first what has never been received before, then each message that has been, alone and in an order
+/// that is another each time.
+///
+/// A message that ends the function is among the latter from its second receive on. So it takes no new one along; and of
+/// those that shared a batch with it, each has its events stored before it as soon as chance puts it in front of it.
+fn groups(deliveries: &[Delivery]) -> (Vec<usize>, Vec<usize>) {
+    let (new, mut again): (Vec<usize>, Vec<usize>) =
+        (0..deliveries.len()).partition(|position| deliveries[*position].receive_count <= 1);
+    again.sort_by_cached_key(|position| {
+        let Delivery { message_id, receive_count, .. } = &deliveries[*position];
+        shared::keys::hash(&[message_id, &receive_count.to_string()])
+    });
+    (new, again)
+}
+
+/// Decodes messages up to about [`GROUP_EVENTS`] events; at least one.
+fn decode_group<'a>(deliveries: &'a [Delivery], positions: &[usize]) -> Vec<(usize, &'a Delivery, Decoded)> {
+    let mut group = Vec::new();
     let mut items = 0;
-    for delivery in deliveries {
+    for position in positions {
         if items >= GROUP_EVENTS {
             break;
         }
-        let next = decode(&delivery.body);
-        if let Decoded::Message(message) = &next {
+        let delivery = &deliveries[*position];
+        let decoded = decode(&delivery.body);
+        if let Decoded::Message(message) = &decoded {
             items += message.events.len() + message.refused.len();
         }
-        decoded.push(next);
+        group.push((*position, delivery, decoded));
     }
-    decoded
+    group
 }
 
-impl<E: Table, D: Table> Consume<E, D> {
+impl<T: Table, Q: Queue> Consume<T, Q> {
     /// Puts the function together.
-    pub fn new(events: E, dead_letters: D, dead_letters_retention: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { events, dead_letters, dead_letters_retention, clock }
+    pub fn new(ports: Ports<T, Q>, dead_letters_retention: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { ports, dead_letters_retention, clock }
     }
 
     /// Gives every message of a batch its fate before `deadline`. Those that are not begun in time go back.
     pub async fn deliver(&self, deliveries: &[Delivery], deadline: Timestamp) -> Report {
         let mut report = Report::default();
-        let mut start = 0;
-        while start < deliveries.len() {
-            let decoded = decode_group(&deliveries[start..]);
-            let group = start..start + decoded.len();
-            match self.deliver_guarded(deliveries, start, &decoded, deadline).await {
+        let (new, again) = groups(deliveries);
+        let mut left = new.as_slice();
+        while !left.is_empty() {
+            let mut group = decode_group(deliveries, left);
+            left = &left[group.len()..];
+            match self.deliver_guarded(&mut group, deadline).await {
                 Ok(part) => report.add(part),
                 // One of them makes our code panic; alone, it alone bears it.
-                Err(Cause::Panicked) if decoded.len() > 1 => {
-                    for (position, one) in group.clone().zip(&decoded) {
-                        let alone = std::slice::from_ref(one);
-                        match self.deliver_guarded(deliveries, position, alone, deadline).await {
-                            Ok(part) => report.add(part),
-                            Err(_) => report.failed.push(position),
-                        }
+                Err(Cause::Panicked) if group.len() > 1 => {
+                    for one in &mut group {
+                        report.add(self.deliver_alone(std::slice::from_mut(one), deadline).await);
                     }
                 }
-                Err(_) => report.failed.extend(group.clone()),
+                Err(cause) => group.iter().for_each(|(position, ..)| report.failed.note(*position, cause)),
             }
-            start = group.end;
+        }
+        for position in &again {
+            let mut group = decode_group(deliveries, std::slice::from_ref(position));
+            report.add(self.deliver_alone(&mut group, deadline).await);
         }
         report
+    }
+
+    async fn deliver_alone(&self, group: &mut [(usize, &Delivery, Decoded)], deadline: Timestamp) -> Report {
+        self.deliver_guarded(group, deadline).await.unwrap_or_else(|cause| {
+            let mut report = Report::default();
+            group.iter().for_each(|(position, ..)| report.failed.note(*position, cause));
+            report
+        })
     }
 
     /// Delivers a group within the time that is left, and survives its panic.
     async fn deliver_guarded(
         &self,
-        deliveries: &[Delivery],
-        start: usize,
-        decoded: &[Decoded],
+        group: &mut [(usize, &Delivery, Decoded)],
         deadline: Timestamp,
     ) -> Result<Report, Cause> {
         let left = deadline.since(self.clock.now()).saturating_sub(ANSWER_TIME);
+        let messages = group.len();
         let cause = if left < GROUP_TIME {
             Cause::Unstarted
         } else {
-            let work = AssertUnwindSafe(self.deliver_group(deliveries, start, decoded, deadline)).catch_unwind();
+            let work = AssertUnwindSafe(self.deliver_group(group, deadline)).catch_unwind();
             match tokio::time::timeout(left, work).await {
                 Ok(Ok(report)) => return Ok(report),
                 Ok(Err(_)) => Cause::Panicked,
                 Err(_) => Cause::TimedOut,
             }
         };
-        tracing::warn!(messages = decoded.len(), cause = cause.tag(), "messages go back");
+        tracing::warn!(messages, cause = cause.tag(), "messages go back");
         Err(cause)
     }
 
-    async fn deliver_group(
-        &self,
-        deliveries: &[Delivery],
-        start: usize,
-        decoded: &[Decoded],
-        deadline: Timestamp,
-    ) -> Report {
+    async fn deliver_group(&self, group: &mut [(usize, &Delivery, Decoded)], deadline: Timestamp) -> Report {
         let mut report = Report::default();
         let mut cases = Vec::new();
-        let mut letters: Vec<(usize, Letter)> = Vec::new();
-        let mut failed: Vec<usize> = Vec::new();
-        for (position, (delivery, decoded)) in (start..).zip(deliveries[start..].iter().zip(decoded)) {
+        let mut letters = Letters::default();
+        verify_keys(&self.ports.events, group.iter_mut().map(|(_, _, decoded)| decoded).collect()).await;
+        for (position, delivery, decoded) in &*group {
+            letters.redrives.extend(delivery.redrive.as_ref().map(|redrive| (*position, redrive)));
             match decoded {
                 Decoded::Message(message) => {
                     let count = delivery.receive_count;
-                    cases.extend(message.events.iter().map(|event| open_case(position, count, message, event)));
+                    cases.extend(message.events.iter().map(|event| open_case(*position, count, message, event)));
                     let refused = message.refused.iter();
-                    letters.extend(refused.map(|item| (position, Letter::of_refused(message, item, count))));
+                    letters.letters.extend(refused.map(|item| (*position, Letter::of_refused(message, item, count))));
                 }
                 Decoded::Poison(reason, detail) => {
-                    letters.push((position, Letter::of_message(delivery, *reason, detail)));
+                    letters.letters.push((*position, Letter::of_message(delivery, Stage::Decode, *reason, detail)));
                 }
-                Decoded::Panicked => {
-                    tracing::error!(message_id = delivery.message_id, "decoding a message panicked");
-                    failed.push(position);
-                }
+                Decoded::Retry(cause) => report.failed.note(*position, *cause),
             }
         }
         let out_of_time = || deadline.since(self.clock.now()) < ANSWER_TIME + ERASURE_PAUSE;
-        claim_identities(&self.events, &mut cases).await;
-        insert_events(&self.events, &mut cases).await;
-        erase_late(&self.events, &mut cases).await;
-        fold_profiles(&self.events, &mut cases, &out_of_time).await;
+        let events = &self.ports.events;
+        claim_identities(events, &mut cases).await;
+        insert_events(events, &mut cases).await;
+        erase_late(events, &mut cases).await;
+        fold_profiles(events, &mut cases, &out_of_time).await;
         for case in &cases {
             match case.outcome {
-                Some(Outcome::DeadLettered(reason)) => letters.push((case.delivery, Letter::of_event(case, reason))),
+                Some(Outcome::DeadLettered(reason)) => {
+                    letters.letters.push((case.delivery, Letter::of_event(case, reason)));
+                }
                 Some(Outcome::Retry(cause)) => {
                     tracing::debug!(
                         outcome = "retry",
@@ -189,55 +236,18 @@ impl<E: Table, D: Table> Consume<E, D> {
                         event_id = case.event.id,
                         "event not stored"
                     );
-                    failed.push(case.delivery);
+                    report.failed.note(case.delivery, cause);
                 }
                 Some(Outcome::Stored | Outcome::StoredBefore | Outcome::Duplicate | Outcome::Erased) => {}
                 // An event without a fate would be lost; it is tried again instead.
-                None => failed.push(case.delivery),
+                None => report.failed.note(case.delivery, Cause::Unstarted),
             }
         }
-        report.dead_lettered += self.write_letters(&letters, &mut failed).await;
-        account(&cases, self.clock.now(), &mut report);
-        failed.sort_unstable();
-        failed.dedup();
-        report.failed = failed;
-        report
-    }
-
-    /// Writes dead letters; the message of one that cannot be written goes back. Returns how many are new.
-    async fn write_letters(&self, letters: &[(usize, Letter)], failed: &mut Vec<usize>) -> usize {
         let now = self.clock.now();
-        let mut items: BTreeMap<Key, (usize, Item)> = BTreeMap::new();
-        let mut heads: Vec<(Key, &Letter)> = Vec::new();
-        for (position, letter) in letters {
-            let parts = letter.items(now, self.dead_letters_retention);
-            heads.extend(parts.last().map(|head| (head.key.clone(), letter)));
-            items.extend(parts.into_iter().map(|item| (item.key.clone(), (*position, item))));
-        }
-        // Parts sort behind their heads; written the other way round, a letter is there only when it is whole.
-        let (positions, items): (Vec<usize>, Vec<Item>) = items.into_values().rev().unzip();
-        let results = insert_all(&self.dead_letters, &items).await;
-        let mut written = HashSet::new();
-        for ((position, item), result) in positions.iter().zip(&items).zip(results) {
-            match result {
-                Insert::Done => drop(written.insert(&item.key)),
-                Insert::Exists => {}
-                Insert::Failed(cause) => {
-                    tracing::error!(cause = cause.tag(), "a dead letter could not be written");
-                    failed.push(*position);
-                }
-                Insert::Refused(detail) => {
-                    tracing::error!(detail, "the table refuses a dead letter");
-                    failed.push(*position);
-                }
-            }
-        }
-        let new = heads.into_iter().filter(|(key, _)| written.contains(key));
-        new.map(|(_, letter)| {
-            let Letter { project, id, reason, stage, .. } = letter;
-            tracing::warn!(project, id, reason, ?stage, "dead-lettered");
-        })
-        .count()
+        let retention = self.dead_letters_retention;
+        report.dead_lettered = letters.write(&self.ports.dead_letters, now, retention, &mut report.failed).await;
+        account(&cases, self.clock.now(), &mut report);
+        report
     }
 }
 

@@ -20,6 +20,8 @@ use crate::table::{Attributes, Guard, Insert, Item, Key, Replace, Table, Value};
 const BATCH_ROUNDS: usize = 4;
 /// Items of a page of a query. It bounds what one page holds in memory, at DynamoDB's 1 MB at the most.
 const QUERY_PAGE: i32 = 250;
+/// Items of a page of a scan, which holds 1 MB at the most.
+const SCAN_PAGE: i32 = 100;
 
 /// A table of DynamoDB with a partition key `pk` and a sort key `sk`, both texts.
 #[derive(Clone, Debug)]
@@ -159,6 +161,13 @@ impl Table for DynamoTable {
         Ok(reply.items().iter().filter_map(read).collect())
     }
 
+    async fn scan(&self, after: Option<&Key>) -> Result<Vec<(Key, Attributes)>, Cause> {
+        let request = self.client.scan().table_name(&self.name).limit(SCAN_PAGE).consistent_read(true);
+        let request = request.set_exclusive_start_key(after.map(key_attributes));
+        let reply = request.send().await.map_err(|error| Failure::of("scan", &error).cause())?;
+        Ok(reply.items().iter().filter_map(read).collect())
+    }
+
     async fn delete(&self, keys: &[Key]) -> Result<(), Cause> {
         let mut wanted: Vec<WriteRequest> = Vec::with_capacity(keys.len());
         for key in keys {
@@ -182,6 +191,7 @@ fn attribute(value: &Value) -> AttributeValue {
     match value {
         Value::Text(text) => AttributeValue::S(text.clone()),
         Value::Number(number) => AttributeValue::N(number.to_string()),
+        Value::Flag(flag) => AttributeValue::Bool(*flag),
     }
 }
 
@@ -201,6 +211,8 @@ fn read(item: &HashMap<String, AttributeValue>) -> Option<(Key, Attributes)> {
             attributes.insert(name.clone(), Value::Text(text.clone()));
         } else if let Some(number) = value.as_n().ok().and_then(|number| number.parse().ok()) {
             attributes.insert(name.clone(), Value::Number(number));
+        } else if let Ok(flag) = value.as_bool() {
+            attributes.insert(name.clone(), Value::Flag(*flag));
         }
     }
     Some((key, attributes))

@@ -12,10 +12,15 @@
 //!
 //! | variable | default | meaning |
 //! |---|---|---|
+//! | `EVENTS_QUEUE_URL` | required | the queue that messages come from |
+//! | `QUARANTINE_QUEUE_URL` | required | its dead-letter queue |
 //! | `EVENTS_TABLE_NAME` | required | the table of events, profiles and markers |
 //! | `DEAD_LETTERS_TABLE_NAME` | required | the table of dead letters |
+//! | `SPILL_TABLE_NAME` | required | the table of messages that the queue did not take |
+//! | `RECEIVES_MAX` | required | the queue's `maxReceiveCount` |
 //! | `DEAD_LETTERS_RETENTION_DAYS` | 90 | how long a dead letter is kept |
 
+pub mod backoff;
 pub mod claim;
 pub mod config;
 pub mod dead_letter;
@@ -25,12 +30,20 @@ pub mod dynamo_table;
 pub mod erase;
 pub mod fold;
 pub mod handler;
+pub mod incoming;
+pub mod letters;
 pub mod marker;
 pub mod operation;
 pub mod person;
 pub mod profile;
+pub mod quarantine;
+pub mod queue;
+pub mod redrive;
 pub mod settle;
+pub mod spilled;
+pub mod sqs_queue;
 pub mod store;
 pub mod table;
+pub mod verify;
 
 pub use handler::run;

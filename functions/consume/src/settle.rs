@@ -1,6 +1,50 @@
 //! Fates of messages → the answer to the event source mapping.
 
+use std::collections::BTreeMap;
+
 use aws_lambda_events::sqs::SqsBatchResponse;
+use shared::outcome::Cause;
+
+/// The messages of a batch that must come again, by their positions, each with the first cause that was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failed(BTreeMap<usize, Cause>);
+
+impl Failed {
+    /// Notes that a message must come again.
+    pub fn note(&mut self, position: usize, cause: Cause) {
+        self.0.entry(position).or_insert(cause);
+    }
+
+    /// Whether a message must come again.
+    #[must_use]
+    pub fn has(&self, position: usize) -> bool {
+        self.0.contains_key(&position)
+    }
+
+    /// How many must.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none must.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, in the order of the batch.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, Cause)> {
+        self.0.iter().map(|(position, cause)| (*position, *cause))
+    }
+
+    /// Takes over what another part of the batch has noted.
+    pub fn extend(&mut self, other: Failed) {
+        for (position, cause) in other.0 {
+            self.note(position, cause);
+        }
+    }
+}
 
 /// A message is to go back to the queue, but has no id to name it by.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -22,24 +22,26 @@ pub enum Value {
     Text(String),
     /// A whole number.
     Number(i64),
+    /// A truth value.
+    Flag(bool),
 }
 
 impl Value {
-    /// The text; `None` for a number.
+    /// The text; `None` for any other value.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
             Value::Text(text) => Some(text),
-            Value::Number(_) => None,
+            Value::Number(_) | Value::Flag(_) => None,
         }
     }
 
-    /// The number; `None` for a text.
+    /// The number; `None` for any other value.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
         match self {
-            Value::Text(_) => None,
             Value::Number(number) => Some(*number),
+            Value::Text(_) | Value::Flag(_) => None,
         }
     }
 }
@@ -122,6 +124,10 @@ pub trait Table {
         prefix: &str,
         after: Option<&str>,
     ) -> impl Future<Output = Result<Vec<(Key, Attributes)>, Cause>> + Send;
+
+    /// Reads a page of all the table's items, in any order, beginning behind the item `after`. Items written in the
+    /// meantime may be missing. An empty page is the end.
+    fn scan(&self, after: Option<&Key>) -> impl Future<Output = Result<Vec<(Key, Attributes)>, Cause>> + Send;
 
     /// Deletes at most 25 different items; one that is not there counts as deleted. `Err` if any may be left.
     fn delete(&self, keys: &[Key]) -> impl Future<Output = Result<(), Cause>> + Send;

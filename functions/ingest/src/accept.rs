@@ -10,14 +10,16 @@ use shared::limits::MESSAGE_BYTES_TARGET;
 use shared::message::{Message, VERSION};
 use shared::telemetry::{count, metric};
 
-use crate::auth::{KeyLookup, Keys, Owner, from_header};
+use crate::auth::{self, Checked, KeyLookup, Keys, Owner, from_header};
 use crate::config::Config;
-use crate::pack::pack;
+use crate::durable::{Durable, QUEUE_WITHIN, SPILL_WITHIN};
+use crate::pack::{entry, pack};
 use crate::parsed::{Arrival, Parsed};
-use crate::queue::{Entry, EventQueue, enqueue};
+use crate::queue::{Entry, EventQueue};
 use crate::response::{Answer, Problem};
 use crate::route::{Found, Route, SegmentCall, route};
 use crate::settings::settings;
+use crate::spill::SpillStore;
 use crate::webhook::Signed;
 use crate::{body, parameters, segment, vero, webhook};
 
@@ -55,31 +57,41 @@ pub struct Account {
     pub events: usize,
     /// Items that can never be stored.
     pub refused: usize,
+    /// Events and refused items that went to the spill table, because the queue did not take them.
+    pub spilled: usize,
+    /// Whether the write key could be checked; if not, `consume` will.
+    pub verified: bool,
 }
 
 /// For how long a request may take: the least patient common client (Segment's webhooks, Analytics.NET) waits 5 s.
 const ANSWER_WITHIN: Duration = Duration::from_millis(4_000);
+// Its parts fit, so that a request is answered rather than cut off while one of the services behind us is away.
+const _: () = assert!(
+    auth::PATIENCE.as_millis() + QUEUE_WITHIN.as_millis() + SPILL_WITHIN.as_millis() < ANSWER_WITHIN.as_millis()
+);
 /// For how long an answer to `/ready` stands, so that asking often costs nothing.
 const READY_FRESH: Duration = Duration::from_secs(5);
 
 /// The function, with its ports.
-pub struct Ingest<L, Q> {
+pub struct Ingest<L, Q, S> {
     config: Config,
     keys: Keys<L>,
-    queue: Q,
+    durable: Durable<Q, S>,
     clock: Arc<dyn Clock>,
     ready: Mutex<Option<(bool, Timestamp)>>,
 }
 
-impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
+impl<L: KeyLookup, Q: EventQueue, S: SpillStore> Ingest<L, Q, S> {
     /// Puts the function together.
-    pub fn new(config: Config, lookup: L, queue: Q, clock: Arc<dyn Clock>) -> Self {
-        Self { config, keys: Keys::new(lookup), queue, clock, ready: Mutex::new(None) }
+    pub fn new(config: Config, lookup: L, queue: Q, spill: S, clock: Arc<dyn Clock>) -> Self {
+        let durable = Durable::new(queue, spill, Arc::clone(&clock));
+        Self { config, keys: Keys::new(lookup), durable, clock, ready: Mutex::new(None) }
     }
 
     /// Answers a request. `receipt` must be unique to it.
     ///
-    /// An accepting answer is given only after the queue has confirmed every event and refused item of the request.
+    /// An accepting answer is given only after the queue, or the spill table, has confirmed every event and refused item
+    /// of the request.
     pub async fn answer(&self, call: &Call, receipt: &str) -> (Answer, Account) {
         let mut account = Account::default();
         let found = route(&call.method, &call.path);
@@ -89,7 +101,7 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
                 let answer = self.answer_in_time(&found, call, receipt, &mut account);
                 tokio::time::timeout(ANSWER_WITHIN, answer).await.unwrap_or_else(|_| {
                     tracing::error!("a request could not be answered in time");
-                    Err(Problem::Unavailable)
+                    Err(Problem::unavailable(Duration::ZERO))
                 })
             }
             Err(problem) => Err(problem),
@@ -139,23 +151,20 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
         account.events = parsed.events.len();
         account.refused = parsed.refused.len();
         let key = write_key(found, call, parsed.write_key.take()).ok_or(Problem::NoWriteKey)?;
-        let mut owner = self.keys.owner(&key, self.clock.as_ref()).await?;
-        account.project.clone_from(&owner.project);
-        if let Some(secret) = owner.secret.take() {
-            // The other calls cannot be signed, so a key whose requests are to be signed is for webhooks only.
-            if found.route != Route::Webhook {
-                return Err(Problem::BadSignature);
+        let checked = self.keys.check(&key, self.clock.as_ref()).await?;
+        match &checked {
+            Checked::Known(owner) => {
+                account.project.clone_from(&owner.project);
+                verify_signature(owner, found, call, &bytes, &parsed)?;
             }
-            let signed = guarded(|| webhook::verify(&secret, call.signature.as_deref(), &bytes))?;
-            // Nothing is erased for an element that anybody may have put behind a signed one.
-            let erases = |event: &Event| event.kind == Kind::Delete && event.index > 0;
-            if signed == Signed::First && parsed.events.iter().any(erases) {
-                return Err(Problem::BadSignature);
-            }
+            // Whether it is to be signed, only the table knows; and Segment's webhooks are sent again.
+            Checked::Unchecked { .. } if found.route == Route::Webhook => return Err(self.keys_unavailable()),
+            Checked::Unchecked { .. } => {}
         }
+        account.verified = matches!(checked, Checked::Known(_));
         receipt.clone_into(&mut account.receipt);
         count(metric::EVENTS_RECEIVED, (account.events + account.refused) as u64);
-        let envelope = envelope(owner, receipt, received_at);
+        let envelope = envelope(checked, receipt, received_at);
         for refused in &parsed.refused {
             tracing::warn!(
                 receipt,
@@ -165,7 +174,9 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
                 "item refused"
             );
         }
-        self.enqueue(pack(&envelope, parsed.events, parsed.refused, MESSAGE_BYTES_TARGET)).await?;
+        let entries = pack(&envelope, parsed.events, parsed.refused, MESSAGE_BYTES_TARGET);
+        account.spilled = self.make_durable(receipt, entries).await?;
+        count(metric::EVENTS_SPILLED, account.spilled as u64);
         count(metric::EVENTS_ACCEPTED, account.events as u64);
         count(metric::EVENTS_REFUSED, account.refused as u64);
         Ok(())
@@ -174,14 +185,19 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
     /// Tells an SDK where to send the events of its source. Nothing is there for a key that nobody has.
     async fn settings(&self, found: &Found, call: &Call) -> Result<Answer, Problem> {
         let key = found.write_key.as_deref().unwrap_or_default();
-        match self.keys.owner(key, self.clock.as_ref()).await {
-            Ok(_) => Ok(Answer::Settings(settings(key, call.host.as_deref().unwrap_or_default()))),
+        match self.keys.check(key, self.clock.as_ref()).await {
+            Ok(Checked::Known(_)) => Ok(Answer::Settings(settings(key, call.host.as_deref().unwrap_or_default()))),
+            Ok(Checked::Unchecked { .. }) => Err(self.keys_unavailable()),
             Err(Problem::UnknownWriteKey) => Err(Problem::NotFound),
             Err(problem) => Err(problem),
         }
     }
 
-    /// Proves that the queue takes messages by sending it one without events, which `consume` settles and forgets.
+    fn keys_unavailable(&self) -> Problem {
+        Problem::unavailable(self.keys.retry_after(self.clock.now()))
+    }
+
+    /// Proves that a message is taken by sending one without events, which `consume` settles and forgets.
     async fn ready(&self, receipt: &str) -> Result<Answer, Problem> {
         let now = self.clock.now();
         let known = *self.ready.lock().expect("nothing panics while it holds the answer");
@@ -189,37 +205,54 @@ impl<L: KeyLookup, Q: EventQueue> Ingest<L, Q> {
             Some((ready, asked_at)) if now >= asked_at && now.since(asked_at) < READY_FRESH => ready,
             _ => {
                 let owner = Owner { project: "probe".to_owned(), source: "ready".to_owned(), secret: None };
-                let message = envelope(owner, receipt, now);
-                let entry = Entry { group: message.project.clone(), body: message.encode() };
-                let ready = self.enqueue(vec![entry]).await.is_ok();
+                let message = envelope(Checked::Known(owner), receipt, now);
+                let ready = self.make_durable(receipt, vec![entry(&message, 0)]).await.is_ok();
                 *self.ready.lock().expect("nothing panics while it holds the answer") = Some((ready, now));
                 ready
             }
         };
-        if ready { Ok(Answer::Ready) } else { Err(Problem::Unavailable) }
+        if ready { Ok(Answer::Ready) } else { Err(Problem::unavailable(READY_FRESH)) }
     }
 
-    async fn enqueue(&self, entries: Vec<Entry>) -> Result<(), Problem> {
-        enqueue(&self.queue, entries).await.map_err(|error| {
-            let source = std::error::Error::source(&error).map(|source| format!("{source:?}"));
-            tracing::error!(%error, source, "events could not be enqueued");
-            Problem::Unavailable
-        })
+    async fn make_durable(&self, receipt: &str, entries: Vec<Entry>) -> Result<usize, Problem> {
+        let durable = self.durable.take(receipt, entries).await;
+        durable.map_err(|trouble| Problem::unavailable(trouble.retry_after))
     }
 }
 
-fn envelope(owner: Owner, receipt: &str, received_at: Timestamp) -> Message {
+fn envelope(checked: Checked, receipt: &str, received_at: Timestamp) -> Message {
+    let (project, source, write_key_hash) = match checked {
+        Checked::Known(owner) => (owner.project, owner.source, None),
+        Checked::Unchecked { hash } => (String::new(), String::new(), Some(hash)),
+    };
     Message {
         version: VERSION,
-        project: owner.project,
-        source: owner.source,
+        project,
+        source,
         receipt: receipt.to_owned(),
         received_at,
         code_version: shared::CODE_VERSION.to_owned(),
-        verified: true,
+        verified: write_key_hash.is_none(),
+        write_key_hash,
         events: vec![],
         refused: vec![],
     }
+}
+
+/// Checks the signature of a webhook whose key has a secret.
+fn verify_signature(owner: &Owner, found: &Found, call: &Call, bytes: &[u8], parsed: &Parsed) -> Result<(), Problem> {
+    let Some(secret) = &owner.secret else { return Ok(()) };
+    // The other calls cannot be signed, so a key whose requests are to be signed is for webhooks only.
+    if found.route != Route::Webhook {
+        return Err(Problem::BadSignature);
+    }
+    let signed = guarded(|| webhook::verify(secret, call.signature.as_deref(), bytes))?;
+    // Nothing is erased for an element that anybody may have put behind a signed one.
+    let erases = |event: &Event| event.kind == Kind::Delete && event.index > 0;
+    if signed == Signed::First && parsed.events.iter().any(erases) {
+        return Err(Problem::BadSignature);
+    }
+    Ok(())
 }
 
 /// Runs what reads what strangers wrote: a bug there must cost that request only.

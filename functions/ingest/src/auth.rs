@@ -11,6 +11,7 @@ use lru::LruCache;
 use shared::clock::{Clock, Timestamp};
 use shared::keys::{is_write_key, write_key_hash};
 
+use crate::breaker::Breaker;
 use crate::response::Problem;
 
 /// Whose events a write key brings.
@@ -48,39 +49,48 @@ pub trait KeyLookup {
 const FRESH: Duration = Duration::from_secs(60);
 /// How long an unknown key is. It bounds how long a new key is refused that was tried before it was made.
 const FRESH_UNKNOWN: Duration = Duration::from_secs(5);
-/// How long a key that was known before waits for the table.
+/// How long the table may take to tell whose a key is, with the SDK's retries.
+pub const PATIENCE: Duration = Duration::from_millis(800);
+/// How long it may for a key that was known before, which is then taken as it was.
 const PATIENCE_KNOWN: Duration = Duration::from_millis(300);
-/// How long a key never seen does: about the SDK's three attempts.
-const PATIENCE_UNKNOWN: Duration = Duration::from_millis(2_500);
-/// After the table could not be asked, how long it is not asked about keys that were known before: so an outage costs
-/// no request its time.
-const AWAY: Duration = Duration::from_secs(5);
 /// The most keys that are remembered. An entry takes about 400 bytes.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("ten thousand is not zero");
 
 type Remembered = (Option<Owner>, Timestamp);
 
+/// What is known of a write key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// It is this owner's.
+    Known(Owner),
+    /// The table cannot be asked; what it would have been asked for.
+    Unchecked {
+        /// The hash of the key.
+        hash: String,
+    },
+}
+
 /// The keys as this environment knows them.
 pub struct Keys<L> {
     lookup: L,
     cache: Mutex<LruCache<String, Remembered>>,
-    failed_at: Mutex<Option<Timestamp>>,
+    breaker: Breaker,
 }
 
 impl<L: KeyLookup> Keys<L> {
     /// Keys that are looked up in `lookup`.
     pub fn new(lookup: L) -> Self {
-        Self { lookup, cache: Mutex::new(LruCache::new(REMEMBERED)), failed_at: Mutex::new(None) }
+        Self { lookup, cache: Mutex::new(LruCache::new(REMEMBERED)), breaker: Breaker::default() }
     }
 
-    /// Finds the owner of a key.
+    /// Finds out whose a key is.
     ///
-    /// While the table cannot be asked, a key that was known before is taken as it was, however long ago: a producer is
-    /// not turned away for a trouble of ours.
+    /// While the table cannot be asked, a key that was known before is taken as it was, however long ago, and any other
+    /// is left to `consume`: a producer is not turned away for a trouble of ours.
     ///
     /// # Errors
-    /// [`Problem::UnknownWriteKey`], or [`Problem::Unavailable`] if the table cannot be asked about a key never seen.
-    pub async fn owner(&self, key: &str, clock: &dyn Clock) -> Result<Owner, Problem> {
+    /// [`Problem::UnknownWriteKey`].
+    pub async fn check(&self, key: &str, clock: &dyn Clock) -> Result<Checked, Problem> {
         if !is_write_key(key) {
             return Err(Problem::UnknownWriteKey);
         }
@@ -90,33 +100,32 @@ impl<L: KeyLookup> Keys<L> {
             let fresh = if owner.is_some() { FRESH } else { FRESH_UNKNOWN };
             // A clock that was set back makes an answer old rather than eternal.
             if clock.now() >= *asked_at && clock.now().since(*asked_at) < fresh {
-                return owner.clone().ok_or(Problem::UnknownWriteKey);
+                return owner.clone().map(Checked::Known).ok_or(Problem::UnknownWriteKey);
             }
         }
-        let known_owner = known.and_then(|(owner, _)| owner);
-        if let Some(owner) = known_owner.clone().filter(|_| self.is_away(clock.now())) {
-            return Ok(owner);
-        }
-        let patience = if known_owner.is_some() { PATIENCE_KNOWN } else { PATIENCE_UNKNOWN };
-        let found = tokio::time::timeout(patience, self.lookup.find(&hash)).await;
-        match found.unwrap_or_else(|late| Err(LookupError(late.into()))) {
-            Ok(owner) => {
-                self.cache.lock().expect(NEVER_POISONED).put(hash, (owner.clone(), clock.now()));
-                owner.ok_or(Problem::UnknownWriteKey)
+        let known = known.and_then(|(owner, _)| owner);
+        if self.breaker.lets_through(clock.now()) {
+            let patience = if known.is_some() { PATIENCE_KNOWN } else { PATIENCE };
+            let found = tokio::time::timeout(patience, self.lookup.find(&hash)).await;
+            match found.unwrap_or_else(|late| Err(LookupError(late.into()))) {
+                Ok(owner) => {
+                    self.breaker.succeeded();
+                    self.cache.lock().expect(NEVER_POISONED).put(hash, (owner.clone(), clock.now()));
+                    return owner.map(Checked::Known).ok_or(Problem::UnknownWriteKey);
+                }
+                Err(error) => {
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, source, known = known.is_some(), "a write key could not be checked");
+                    self.breaker.failed(clock.now());
+                }
             }
-            Err(error) => {
-                let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, source, known = known_owner.is_some(), "a write key could not be checked");
-                *self.failed_at.lock().expect(NEVER_POISONED) = Some(clock.now());
-                known_owner.ok_or(Problem::Unavailable)
-            }
         }
+        Ok(known.map_or(Checked::Unchecked { hash }, Checked::Known))
     }
 
-    /// Whether the table could not be asked a moment ago.
-    fn is_away(&self, now: Timestamp) -> bool {
-        let failed_at = *self.failed_at.lock().expect(NEVER_POISONED);
-        failed_at.is_some_and(|failed_at| now >= failed_at && now.since(failed_at) < AWAY)
+    /// After what time the table is asked again.
+    pub fn retry_after(&self, now: Timestamp) -> Duration {
+        self.breaker.left(now)
     }
 
     fn remembered(&self, hash: &str) -> Option<Remembered> {
@@ -191,17 +200,26 @@ mod tests {
         let clock = ManualClock::new(Timestamp::from_millis(1_000_000).unwrap());
         let keys = Keys::new(&table);
         for _ in 0..3 {
-            assert_eq!(keys.owner("known", &clock).await.unwrap().project, "dev");
+            assert!(is_known(&keys, &clock).await);
         }
         assert_eq!(table.asked.load(Ordering::SeqCst), 1);
         clock.advance(FRESH);
-        keys.owner("known", &clock).await.unwrap();
+        assert!(is_known(&keys, &clock).await);
         assert_eq!(table.asked.load(Ordering::SeqCst), 2);
 
         table.away.store(true, Ordering::SeqCst);
         clock.advance(Duration::from_secs(3600));
-        assert!(keys.owner("known", &clock).await.is_ok());
-        assert_eq!(keys.owner("never seen", &clock).await, Err(Problem::Unavailable));
+        assert!(is_known(&keys, &clock).await);
+        let hash = write_key_hash("never seen");
+        assert_eq!(keys.check("never seen", &clock).await, Ok(Checked::Unchecked { hash }));
+        assert_eq!(table.asked.load(Ordering::SeqCst), 3, "a table that is away is not asked by every request");
+        table.away.store(false, Ordering::SeqCst);
+        clock.advance(keys.retry_after(clock.now()));
+        assert_eq!(keys.check("never seen", &clock).await, Err(Problem::UnknownWriteKey));
+    }
+
+    async fn is_known(keys: &Keys<&Table>, clock: &ManualClock) -> bool {
+        matches!(keys.check("known", clock).await, Ok(Checked::Known(owner)) if owner.project == "dev")
     }
 
     #[tokio::test]
@@ -210,13 +228,13 @@ mod tests {
         let clock = ManualClock::new(Timestamp::from_millis(0).unwrap());
         let keys = Keys::new(&table);
         for _ in 0..3 {
-            assert_eq!(keys.owner("unknown", &clock).await, Err(Problem::UnknownWriteKey));
+            assert_eq!(keys.check("unknown", &clock).await, Err(Problem::UnknownWriteKey));
         }
         assert_eq!(table.asked.load(Ordering::SeqCst), 1);
         clock.advance(FRESH_UNKNOWN);
-        assert_eq!(keys.owner("unknown", &clock).await, Err(Problem::UnknownWriteKey));
+        assert_eq!(keys.check("unknown", &clock).await, Err(Problem::UnknownWriteKey));
         assert_eq!(table.asked.load(Ordering::SeqCst), 2);
-        assert_eq!(keys.owner(&"x".repeat(513), &clock).await, Err(Problem::UnknownWriteKey));
+        assert_eq!(keys.check(&"x".repeat(513), &clock).await, Err(Problem::UnknownWriteKey));
         assert_eq!(table.asked.load(Ordering::SeqCst), 2);
     }
 }

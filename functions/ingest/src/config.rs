@@ -10,6 +10,8 @@ pub struct Config {
     pub events_queue_url: String,
     /// The table that holds the write keys.
     pub events_table_name: String,
+    /// The table that messages go to that the queue does not take.
+    pub spill_table_name: String,
     /// The largest body in bytes, inflated.
     pub request_bytes_max: usize,
     /// The largest event in bytes, as its producer wrote it.
@@ -26,6 +28,7 @@ impl Config {
         let config = Self {
             events_queue_url: reader.required("EVENTS_QUEUE_URL"),
             events_table_name: reader.required("EVENTS_TABLE_NAME"),
+            spill_table_name: reader.required("SPILL_TABLE_NAME"),
             request_bytes_max: reader.number("REQUEST_BYTES_MAX", REQUEST_BYTES_DEFAULT, 1024..=REQUEST_BYTES_CEILING),
             event_bytes_max: reader.number("EVENT_BYTES_MAX", EVENT_BYTES_DEFAULT, 1024..=EVENT_BYTES_CEILING),
         };
@@ -42,7 +45,8 @@ mod tests {
     use super::*;
 
     fn read(extra: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let mut pairs = vec![("EVENTS_QUEUE_URL", "http://queue"), ("EVENTS_TABLE_NAME", "events")];
+        let mut pairs =
+            vec![("EVENTS_QUEUE_URL", "http://queue"), ("EVENTS_TABLE_NAME", "events"), ("SPILL_TABLE_NAME", "spill")];
         pairs.extend_from_slice(extra);
         Config::from_lookup(&|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
     }

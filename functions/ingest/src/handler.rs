@@ -17,9 +17,10 @@ use crate::key_table::KeyTable;
 use crate::queue::{EventQueue, SqsQueue};
 use crate::response::{Problem, Reply};
 use crate::route;
+use crate::spill::{SpillStore, SpillTable};
 
 /// How long one call to AWS may take; well within the time for an answer.
-const PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_000), call: Duration::from_millis(2_500) };
+const PATIENCE: Patience = Patience { attempt: Duration::from_millis(700), call: Duration::from_millis(1_300) };
 
 /// Runs the function until Lambda ends the environment.
 ///
@@ -29,11 +30,13 @@ pub async fn run() -> Result<(), Error> {
     telemetry::init("ingest");
     let config = Config::from_lookup(&shared::config::environment)?;
     let sdk = sdk_config(PATIENCE).await;
-    let lookup = KeyTable::new(aws_sdk_dynamodb::Client::new(&sdk), config.events_table_name.clone());
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
+    let lookup = KeyTable::new(dynamodb.clone(), config.events_table_name.clone());
+    let spill = SpillTable::new(dynamodb, config.spill_table_name.clone());
     let queue = SqsQueue::new(aws_sdk_sqs::Client::new(&sdk), config.events_queue_url.clone());
     // Opening the connections during initialisation, which has a whole core, spares the first request most of a second.
     let _ = tokio::time::timeout(PATIENCE.call, lookup.find("warm-up")).await;
-    let ingest = Ingest::new(config, lookup, queue, Arc::new(SystemClock));
+    let ingest = Ingest::new(config, lookup, queue, spill, Arc::new(SystemClock));
     let cold = AtomicBool::new(true);
     lambda_http::run(service_fn(|request: Request| respond(&ingest, request, cold.swap(false, Ordering::Relaxed))))
         .await
@@ -43,8 +46,8 @@ pub async fn run() -> Result<(), Error> {
 ///
 /// # Errors
 /// None: every failure is an answer.
-pub async fn respond<L: KeyLookup, Q: EventQueue>(
-    ingest: &Ingest<L, Q>,
+pub async fn respond<L: KeyLookup, Q: EventQueue, S: SpillStore>(
+    ingest: &Ingest<L, Q, S>,
     request: Request,
     cold_start: bool,
 ) -> Result<Response<Body>, Error> {
@@ -65,6 +68,8 @@ pub async fn respond<L: KeyLookup, Q: EventQueue>(
         receipt = account.receipt,
         events = account.events,
         refused = account.refused,
+        spilled = account.spilled,
+        verified = account.verified,
         body_bytes = call.body.len(),
         retry_count,
         duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -2,8 +2,8 @@
 //!
 //! # The accept contract
 //!
-//! A 200 is sent only after the queue has confirmed every event of the request; items that can never be stored travel
-//! with them as refused, to become dead letters. Everything that a retry can cure is answered 503 with `Retry-After`,
+//! A 200 is sent only after the queue has confirmed every event of the request, or the spill table has, where the queue
+//! does not take them; items that can never be stored travel with them as refused, to become dead letters. Everything that a retry can cure is answered 503 with `Retry-After`,
 //! everything that it cannot with 400, 401, 404 or 413. Either all events of a request are durable, or the producer is
 //! told that it must send the request again.
 //!
@@ -16,13 +16,16 @@
 //! |---|---|---|
 //! | `EVENTS_QUEUE_URL` | required | the queue that events go to |
 //! | `EVENTS_TABLE_NAME` | required | the table that holds the write keys |
+//! | `SPILL_TABLE_NAME` | required | the table for messages that the queue does not take |
 //! | `REQUEST_BYTES_MAX` | 1048576 | the largest body, inflated |
 //! | `EVENT_BYTES_MAX` | 262144 | the largest event as its producer wrote it |
 
 pub mod accept;
 pub mod auth;
 pub mod body;
+pub mod breaker;
 pub mod config;
+pub mod durable;
 pub mod form;
 pub mod handler;
 pub mod key_table;
@@ -35,6 +38,7 @@ pub mod response;
 pub mod route;
 pub mod segment;
 pub mod settings;
+pub mod spill;
 pub mod time;
 pub mod vero;
 pub mod webhook;

@@ -25,6 +25,13 @@ pub fn pack(envelope: &Message, events: Vec<Event>, refused: Vec<Refused>, bytes
     packer.entries
 }
 
+/// A message as it is sent. Those of a key that could not be checked are a group of their own.
+#[must_use]
+pub fn entry(message: &Message, number: usize) -> Entry {
+    let group = message.write_key_hash.as_ref().unwrap_or(&message.project).clone();
+    Entry { group, body: message.encode(), number, items: message.events.len() + message.refused.len() }
+}
+
 struct Packer<'a> {
     envelope: &'a Message,
     room: usize,
@@ -53,30 +60,21 @@ impl Packer<'_> {
         let Open { events, refused, .. } = std::mem::take(open);
         if !events.is_empty() || !refused.is_empty() {
             let message = Message { events, refused, ..self.envelope.clone() };
-            self.entries.push(Entry { group: message.project.clone(), body: message.encode() });
+            self.entries.push(entry(&message, self.entries.len()));
         }
     }
 }
 
-/// Splits entries, in order, into batches that one `SendMessageBatch` takes: at most ten entries and 1 MiB together.
+/// How many entries from the first on one `SendMessageBatch` takes: at most ten, and 1 MiB together.
 #[must_use]
-pub fn batches(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
-    let mut batches: Vec<Vec<Entry>> = Vec::new();
+pub fn batch_len(entries: &[Entry]) -> usize {
     let mut bytes = 0;
-    for entry in entries {
-        let size = entry.body.len();
-        match batches.last_mut() {
-            Some(batch) if batch.len() < SQS_BATCH_ENTRIES_MAX && bytes + size <= SQS_MESSAGE_BYTES_MAX => {
-                bytes += size;
-                batch.push(entry);
-            }
-            _ => {
-                bytes = size;
-                batches.push(vec![entry]);
-            }
-        }
-    }
-    batches
+    let fits = |entry: &&Entry| {
+        bytes += entry.body.len();
+        bytes <= SQS_MESSAGE_BYTES_MAX
+    };
+    // One alone always goes: what is too large for SQS is for SQS to say.
+    entries.iter().take(SQS_BATCH_ENTRIES_MAX).take_while(fits).count().clamp(1, SQS_BATCH_ENTRIES_MAX)
 }
 
 #[cfg(test)]
@@ -97,6 +95,7 @@ mod tests {
             received_at: Timestamp::from_millis(0).unwrap(),
             code_version: "0.1.0".into(),
             verified: true,
+            write_key_hash: None,
             events: vec![],
             refused: vec![],
         }
@@ -123,7 +122,7 @@ mod tests {
 
     fn item(index: u32, bytes: usize) -> Refused {
         let body = serde_json::from_str(&format!("\"{}\"", "x".repeat(bytes))).unwrap();
-        Refused { index, reason: "bad_request".into(), detail: String::new(), body }
+        Refused { index, reason: "bad_request".into(), detail: String::new(), call: "batch".into(), body }
     }
 
     #[test]
@@ -145,7 +144,8 @@ mod tests {
         // U+FFFE is the worst: three bytes that must become six.
         let event = event(0, &"\u{FFFE}".repeat(EVENT_BYTES_CEILING / 3));
         let body = serde_json::from_str(&format!("\"{}\"", "\u{FFFF}".repeat(REFUSED_BYTES_MAX / 3))).unwrap();
-        let item = Refused { index: 1, reason: "bad_request".into(), detail: "d".repeat(200), body };
+        let item =
+            Refused { index: 1, reason: "bad_request".into(), detail: "d".repeat(200), call: "batch".into(), body };
         let entries = pack(&envelope(), vec![event], vec![item], MESSAGE_BYTES_TARGET);
         assert_eq!(entries.len(), 2);
         for entry in entries {
@@ -175,12 +175,12 @@ mod tests {
             }
             prop_assert_eq!(indexes, (0..u32::try_from(sizes.len()).unwrap()).collect::<Vec<_>>());
             prop_assert_eq!(refused_indexes.len(), refused.len());
-            let count = entries.len();
-            let batches = batches(entries);
-            prop_assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), count);
-            for batch in batches {
+            let mut left = entries.as_slice();
+            while !left.is_empty() {
+                let (batch, rest) = left.split_at(batch_len(left));
                 prop_assert!((1..=SQS_BATCH_ENTRIES_MAX).contains(&batch.len()));
                 prop_assert!(batch.iter().map(|entry| entry.body.len()).sum::<usize>() <= SQS_MESSAGE_BYTES_MAX);
+                left = rest;
             }
         }
     }

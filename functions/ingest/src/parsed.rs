@@ -116,12 +116,14 @@ pub fn rest(members: &Members<'_>, taken: &[&str], more: &[(&str, Option<&RawVal
     object.finish()
 }
 
-/// Keeps an item that can never be stored, to become a dead letter; without its write key, which is a credential.
+/// Keeps an item that can never be stored, to become a dead letter; without its write key, which is a credential. `call`
+/// is the one that it came by.
 ///
 /// # Errors
 /// [`Problem::EventTooLarge`] if it is too large even for that; then the whole request is refused.
 pub fn refuse(
     index: u32,
+    call: &str,
     item: &RawValue,
     (reason, detail): Refusal,
     arrival: &Arrival<'_>,
@@ -131,5 +133,5 @@ pub fn refuse(
     }
     let members = Members::parse(item.get()).ok().filter(|members| members.get(WRITE_KEY).is_some());
     let body = members.map_or_else(|| item.to_owned(), |members| rest(&members, &[WRITE_KEY], &[]).unwrap_or_default());
-    Ok(Refused { index, reason: reason.tag().to_owned(), detail, body })
+    Ok(Refused { index, reason: reason.tag().to_owned(), detail, call: call.to_owned(), body })
 }

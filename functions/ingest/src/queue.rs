@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
-use crate::pack::batches;
+use crate::pack::batch_len;
 
 /// A message to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub struct Entry {
     pub group: String,
     /// The text of the message.
     pub body: String,
+    /// Its place among the messages of its request, from 0.
+    pub number: usize,
+    /// How many events and refused items it carries.
+    pub items: usize,
 }
 
 /// The queue did not take messages.
@@ -40,19 +44,25 @@ const ROUNDS: u32 = 3;
 /// The pause before the second round; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Makes every entry durable, sending those that are refused again.
+/// Makes every entry durable, sending those that are refused again, and takes those that are out of `left`.
 ///
 /// # Errors
-/// At least one entry may not be durable. Others may be: the producer sends the request again, and what is there twice
-/// is recognised by its identity.
-pub async fn enqueue(queue: &impl EventQueue, entries: Vec<Entry>) -> Result<(), QueueError> {
-    for mut batch in batches(entries) {
+/// At least one entry may not be durable; those are left. What is there twice in the end is recognised by its identity.
+pub async fn enqueue(queue: &impl EventQueue, left: &mut Vec<Entry>) -> Result<(), QueueError> {
+    while !left.is_empty() {
+        let mut batch: Vec<Entry> = left[..batch_len(left)].to_vec();
         for round in 0..ROUNDS {
             if round > 0 {
                 tokio::time::sleep(PAUSE * 2_u32.pow(round - 1)).await;
             }
             let refused = queue.send(&batch).await?;
-            batch = refused.into_iter().filter_map(|position| batch.get(position).cloned()).collect();
+            let refused: Vec<Entry> = refused.into_iter().filter_map(|position| batch.get(position).cloned()).collect();
+            let confirmed = |entry: &Entry| {
+                let number = |other: &Entry| other.number == entry.number;
+                batch.iter().any(number) && !refused.iter().any(number)
+            };
+            left.retain(|entry| !confirmed(entry));
+            batch = refused;
             if batch.is_empty() {
                 break;
             }
@@ -132,29 +142,41 @@ mod tests {
     }
 
     fn entries(bodies: &[&str]) -> Vec<Entry> {
-        bodies.iter().map(|body| Entry { group: "g".into(), body: (*body).to_owned() }).collect()
+        let entry =
+            |(number, body): (usize, &&str)| Entry { group: "g".into(), body: (*body).to_owned(), number, items: 1 };
+        bodies.iter().enumerate().map(entry).collect()
+    }
+
+    fn bodies(entries: &[Entry]) -> Vec<&str> {
+        entries.iter().map(|entry| entry.body.as_str()).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_what_was_refused_is_sent_again() {
         let queue = Scripted::new(&[Ok(vec![0, 2]), Ok(vec![1])]);
-        enqueue(&queue, entries(&["a", "b", "c"])).await.unwrap();
+        let mut left = entries(&["a", "b", "c"]);
+        enqueue(&queue, &mut left).await.unwrap();
         assert_eq!(*queue.taken.lock().unwrap(), ["b", "a", "c"]);
+        assert!(left.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_refused_again_and_again_is_an_error() {
+    async fn what_is_refused_again_and_again_is_left() {
         let queue = Scripted::new(&[Ok(vec![0]), Ok(vec![0]), Ok(vec![0])]);
-        let error = enqueue(&queue, entries(&["a", "b"])).await.unwrap_err();
+        let mut left = entries(&["a", "b"]);
+        let error = enqueue(&queue, &mut left).await.unwrap_err();
         assert!(matches!(error, QueueError::Entries(1)), "{error}");
+        assert_eq!(bodies(&left), ["a"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failed_call_is_an_error_even_after_others_succeeded() {
-        let bodies: Vec<String> = (0..11).map(|number| number.to_string()).collect();
-        let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    async fn what_a_failed_call_had_and_all_behind_it_is_left() {
+        let texts: Vec<String> = (0..25).map(|number| number.to_string()).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let queue = Scripted::new(&[Ok(vec![]), Err(())]);
-        assert!(enqueue(&queue, entries(&bodies)).await.is_err());
+        let mut left = entries(&texts);
+        assert!(enqueue(&queue, &mut left).await.is_err());
         assert_eq!(queue.taken.lock().unwrap().len(), 10);
+        assert_eq!(bodies(&left), texts[10..]);
     }
 }

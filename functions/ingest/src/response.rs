@@ -1,5 +1,7 @@
 //! Answers: the only place where a status code is written.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 /// What is answered to a request.
@@ -75,17 +77,22 @@ pub enum Problem {
         /// The methods that it takes, for the `Allow` header.
         allow: &'static str,
     },
-    /// A part behind us does not take what we must hand on.
-    Unavailable,
+    /// A part behind us does not take what we must hand on. Made by [`Problem::unavailable`].
+    Unavailable {
+        /// After how many seconds it may, at least 1: how long we leave it alone ourselves.
+        retry_after: u64,
+    },
     /// A bug of ours.
     Internal,
 }
 
-/// How long a producer is asked to wait before it sends a refused request again. Old client libraries give up within
-/// seconds, so it is short.
-const RETRY_AFTER_SECONDS: &str = "1";
-
 impl Problem {
+    /// A part behind us is away, and is tried again only after some time.
+    #[must_use]
+    pub fn unavailable(left: Duration) -> Self {
+        Problem::Unavailable { retry_after: left.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX) }
+    }
+
     /// The status. What a retry can cure is 503; what it cannot is 4xx.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -102,7 +109,7 @@ impl Problem {
             Problem::MethodNotAllowed { .. } => 405,
             Problem::BatchTooLarge { .. } | Problem::RequestTooLarge { .. } | Problem::EventTooLarge { .. } => 413,
             Problem::Internal => 500,
-            Problem::Unavailable => 503,
+            Problem::Unavailable { .. } => 503,
         }
     }
 
@@ -125,7 +132,7 @@ impl Problem {
             Problem::BadSignature => "bad_signature",
             Problem::NotFound => "not_found",
             Problem::MethodNotAllowed { .. } => "method_not_allowed",
-            Problem::Unavailable => "unavailable",
+            Problem::Unavailable { .. } => "unavailable",
             Problem::Internal => "internal_error",
         }
     }
@@ -134,12 +141,9 @@ impl Problem {
     fn headers(&self) -> Vec<(&'static str, String)> {
         if let Problem::MethodNotAllowed { allow } = self {
             vec![("Allow", (*allow).to_owned())]
-        } else if self.status() == 503 {
+        } else if let Problem::Unavailable { retry_after } = self {
             // A page of another origin sees of the headers only those that are named here.
-            vec![
-                ("Retry-After", RETRY_AFTER_SECONDS.to_owned()),
-                ("Access-Control-Expose-Headers", "Retry-After".to_owned()),
-            ]
+            vec![("Retry-After", retry_after.to_string()), ("Access-Control-Expose-Headers", "Retry-After".to_owned())]
         } else {
             vec![]
         }
@@ -172,7 +176,7 @@ impl Problem {
             Problem::BadSignature => "X-Signature is not the signature of this body.".to_owned(),
             Problem::NotFound => "There is nothing at this path.".to_owned(),
             Problem::MethodNotAllowed { allow } => format!("This path takes {allow}."),
-            Problem::Unavailable => "The request could not be made durable; send it again.".to_owned(),
+            Problem::Unavailable { .. } => "The request could not be made durable; send it again.".to_owned(),
             Problem::Internal => "An error of the server.".to_owned(),
         }
     }
@@ -299,7 +303,7 @@ mod tests {
             (Some(Problem::UnknownWriteKey), 200, None),
             (Some(Problem::Malformed("why".into())), 200, None),
             (Some(Problem::Internal), 500, None),
-            (Some(Problem::Unavailable), 503, Some("1")),
+            (Some(Problem::unavailable(Duration::from_millis(4_001))), 503, Some("5")),
         ] {
             let reply = Answer::Pixel(problem).reply();
             assert_eq!((reply.status, reply.content_type), (status, "image/gif"));
@@ -321,7 +325,7 @@ mod tests {
             Answer::Healthy,
             Answer::Ready,
             Answer::Problem(Problem::NotFound),
-            Answer::Problem(Problem::Unavailable),
+            Answer::Problem(Problem::unavailable(Duration::ZERO)),
         ];
         for answer in answers {
             let reply = answer.reply();
@@ -359,7 +363,7 @@ mod tests {
             (Problem::RequestTooLarge { limit: 7 }, 413, "request_too_large"),
             (Problem::EventTooLarge { index: 3, limit: 7 }, 413, "event_too_large"),
             (Problem::Internal, 500, "internal_error"),
-            (Problem::Unavailable, 503, "unavailable"),
+            (Problem::unavailable(Duration::ZERO), 503, "unavailable"),
         ];
         for (problem, status, code) in problems {
             let reply = Answer::Problem(problem.clone()).reply();

@@ -4,10 +4,10 @@
 //! error: it is kept with Segment's own discard code as its reason.
 
 use serde_json::value::RawValue;
-use shared::clock::Timestamp;
 use shared::event::{Event, Identity, Kind, corrected};
 use shared::json::{Members, ObjectWriter, as_object, is_object, nesting_depth};
-use shared::limits::{BATCH_EVENTS_MAX, NESTING_DEPTH_MAX, SHARED_BYTES_MAX, SUBJECT_CHARS_MAX};
+use shared::limits::{BATCH_EVENTS_MAX, NESTING_DEPTH_MAX, REFUSED_BYTES_MAX, SHARED_BYTES_MAX, SUBJECT_CHARS_MAX};
+use shared::message::Refused;
 use shared::outcome::Reason;
 
 use crate::parsed::{
@@ -22,9 +22,9 @@ use crate::time;
 pub(crate) struct Common<'a> {
     context: Option<(&'a RawValue, Members<'a>)>,
     integrations: Option<&'a RawValue>,
-    sent_at: Option<Timestamp>,
-    /// Whether an item may be a deletion, as those of Segment's webhooks may.
-    deletions: bool,
+    sent_at: Option<&'a RawValue>,
+    /// Whether these are the events of a webhook, of which one may be a deletion.
+    webhook: bool,
 }
 
 impl Common<'_> {
@@ -36,9 +36,51 @@ impl Common<'_> {
 
     /// What holds for the events of a webhook, which say everything themselves.
     pub(crate) fn of_webhook() -> Self {
-        Self { deletions: true, ..Self::default() }
+        Self { webhook: true, ..Self::default() }
+    }
+
+    /// The name under which [`reread`] takes an item of these.
+    fn call(&self) -> &'static str {
+        if self.webhook { WEBHOOK } else { BATCH }
+    }
+
+    /// Keeps an item that can never be stored, with what was said for all of them: so it can be read again alone.
+    fn refuse(&self, index: u32, item: &RawValue, refusal: Refusal, arrival: &Arrival<'_>) -> Result<Refused, Problem> {
+        let refused = refuse(index, self.call(), item, refusal, arrival)?;
+        let Ok(members) = Members::parse(refused.body.get()) else { return Ok(refused) };
+        let context = context(&members, self.context.as_ref()).ok().flatten();
+        let taken = context.as_ref().map(|_| "context");
+        let more = [("context", context.as_deref()), ("integrations", self.integrations), ("sentAt", self.sent_at)];
+        let whole = rest(&members, taken.as_slice(), &more);
+        match whole.filter(|whole| whole.get().len() <= REFUSED_BYTES_MAX) {
+            Some(body) => Ok(Refused { body, ..refused }),
+            None => Ok(refused),
+        }
     }
 }
+
+/// The name of a batch's items among the calls of refused items.
+const BATCH: &str = "batch";
+/// The name of a webhook's events among the calls of refused items.
+const WEBHOOK: &str = "webhook";
+
+/// Reads a refused item once more, by the rules as they are now. `call` and `item` are those of its [`Refused`].
+///
+/// # Errors
+/// Why it can still not be stored.
+pub fn reread(call: &str, index: u32, item: &RawValue, arrival: &Arrival<'_>) -> Result<Event, Refusal> {
+    let common = Common { webhook: call == WEBHOOK, ..Common::default() };
+    if call == BATCH || call == WEBHOOK {
+        return self::item(index, item, &common, arrival, &mut None);
+    }
+    let kind = KINDS.into_iter().find(|kind| kind.tag() == call);
+    let kind = kind.ok_or_else(|| (Reason::UnsupportedEventType, "the call is none of those known".to_owned()))?;
+    let members = Members::parse(item.get()).map_err(|error| (Reason::BadRequest, malformed(&error)))?;
+    event(index, kind, &members, &common, arrival)
+}
+
+/// The kinds of event that have a path of their own.
+const KINDS: [Kind; 6] = [Kind::Track, Kind::Identify, Kind::Page, Kind::Screen, Kind::Group, Kind::Alias];
 
 /// Reads a body.
 ///
@@ -62,7 +104,7 @@ fn single(kind: Kind, text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Probl
         Err(refusal) => {
             let item =
                 serde_json::from_str::<&RawValue>(text).map_err(|error| Problem::Malformed(malformed(&error)))?;
-            parsed.refused.push(refuse(0, item, refusal, arrival)?);
+            parsed.refused.push(refuse(0, kind.tag(), item, refusal, arrival)?);
         }
     }
     Ok(parsed)
@@ -81,8 +123,8 @@ fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     let common = Common {
         context: context.map(|context| Ok((context, object(context.get())?))).transpose()?,
         integrations: members.get("integrations"),
-        sent_at: members.get("sentAt").and_then(time::from_json),
-        deletions: false,
+        sent_at: members.get("sentAt"),
+        webhook: false,
     };
     let mut parsed = self::items(&items, &common, arrival)?;
     parsed.write_key = members.get(WRITE_KEY).and_then(string).filter(|key| !key.is_empty()).or(parsed.write_key);
@@ -109,7 +151,7 @@ pub(crate) fn items(items: &[&RawValue], common: &Common<'_>, arrival: &Arrival<
     for (index, item) in (0..).zip(items) {
         match self::item(index, item, common, arrival, &mut parsed.write_key) {
             Ok(event) => parsed.events.push(event),
-            Err(refusal) => parsed.refused.push(refuse(index, item, refusal, arrival)?),
+            Err(refusal) => parsed.refused.push(common.refuse(index, item, refusal, arrival)?),
         }
     }
     Ok(parsed)
@@ -143,7 +185,7 @@ fn item(
         Some("screen") => Kind::Screen,
         Some("group") => Kind::Group,
         Some("alias") => Kind::Alias,
-        Some("delete") if common.deletions => Kind::Delete,
+        Some("delete") if common.webhook => Kind::Delete,
         Some(_) => return Err((Reason::UnsupportedEventType, "the type is none of those known".to_owned())),
         None => return Err((Reason::UnsupportedEventType, "the type is missing or not a string".to_owned())),
     };
@@ -166,7 +208,7 @@ fn event(
     let client = timed("originalTimestamp").or_else(|| timed("timestamp"));
     let client_time = client.map(|(time, _, _)| time);
     let own_sent_at = timed("sentAt").map(|(time, _, _)| time);
-    let sent_at = own_sent_at.or(common.sent_at);
+    let sent_at = own_sent_at.or_else(|| common.sent_at.and_then(time::from_json));
     let message_id = id(members.get("messageId")).map_err(|()| not_an_id("messageId"))?;
     let (id, identity) = match (message_id, client) {
         (Some(id), _) => (fitting_event_id(id), Identity::Forever),

@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use shared::clock::ManualClock;
 
 use super::*;
-use crate::table::{Attributes, Guard, Replace};
+use crate::incoming::SpilledRecord;
+use crate::queue::{Deferral, Outgoing};
+use crate::table::{Attributes, Guard, Insert, Item, Key, Replace};
 
 /// A table that panics over items with `killer` in their key.
 #[derive(Default)]
@@ -43,6 +45,12 @@ impl Table for &Memory {
         Ok(vec![])
     }
 
+    async fn scan(&self, after: Option<&Key>) -> Result<Vec<(Key, Attributes)>, Cause> {
+        let table = self.0.lock().unwrap();
+        let items = table.values().filter(|item| after.is_none_or(|after| item.key > *after));
+        Ok(items.take(1).map(|item| (item.key.clone(), attributes(item))).collect())
+    }
+
     async fn delete(&self, keys: &[Key]) -> Result<(), Cause> {
         let mut table = self.0.lock().unwrap();
         keys.iter().for_each(|key| drop(table.remove(key)));
@@ -50,32 +58,178 @@ impl Table for &Memory {
     }
 }
 
+/// A queue that notes what is sent to it.
+#[derive(Default)]
+struct Sent(Mutex<Vec<Outgoing>>);
+
+impl Queue for &Sent {
+    async fn defer(&self, _: &[Deferral]) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    async fn send(&self, messages: &[Outgoing]) -> Result<(), Cause> {
+        self.0.lock().unwrap().extend_from_slice(messages);
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct World {
+    events: Memory,
+    dead_letters: Memory,
+    spill: Memory,
+    queue: Sent,
+    quarantine: Sent,
+}
+
 fn delivery(id: &str) -> Delivery {
     let sample: serde_json::Value =
         serde_json::from_str(include_str!("../../../../events/sqs/one_track.json")).unwrap();
     let body = sample["Records"][0]["body"].as_str().unwrap().replace("sample-sqs-0", id);
     let sent_at = Timestamp::from_millis(0).unwrap();
-    Delivery { message_id: id.to_owned(), body, receive_count: 1, sent_at }
+    let (receipt_handle, group) = (String::new(), "dev".to_owned());
+    Delivery { message_id: id.to_owned(), body, receive_count: 1, sent_at, receipt_handle, group, redrive: None }
 }
 
-fn consume<'a>(events: &'a Memory, letters: &'a Memory) -> Consume<&'a Memory, &'a Memory> {
+fn consume(world: &World) -> Consume<&Memory, &Sent> {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000).unwrap()));
-    Consume::new(events, letters, Duration::from_secs(1), clock)
+    let World { events, dead_letters, spill, queue, quarantine } = world;
+    let ports = Ports { events, dead_letters, spill, queue, quarantine };
+    Consume::new(ports, Duration::from_secs(1), clock)
+}
+
+fn failed(report: &Report) -> Vec<usize> {
+    report.failed.iter().map(|(position, _)| position).collect()
+}
+
+/// The moment by which an invocation that has its whole time must have ended.
+fn deadline() -> Timestamp {
+    Timestamp::from_millis(1_060_000).unwrap()
 }
 
 #[tokio::test]
 async fn a_message_that_makes_our_code_panic_goes_back_alone() {
-    let (events, letters) = (Memory::default(), Memory::default());
+    let world = World::default();
     let deliveries = ["a", "killer", "b"].map(delivery);
-    let report = consume(&events, &letters).deliver(&deliveries, Timestamp::from_millis(1_060_000).unwrap()).await;
-    assert_eq!((report.failed.as_slice(), report.stored), (&[1][..], 2));
+    let report = consume(&world).deliver(&deliveries, deadline()).await;
+    assert_eq!((failed(&report), report.stored), (vec![1], 2));
 }
 
 #[tokio::test]
 async fn messages_for_which_the_time_is_too_short_are_not_begun() {
-    let (events, letters) = (Memory::default(), Memory::default());
+    let world = World::default();
     let deliveries = ["a", "b"].map(delivery);
-    let report = consume(&events, &letters).deliver(&deliveries, Timestamp::from_millis(1_011_000).unwrap()).await;
-    assert_eq!((report.failed.as_slice(), report.stored), (&[0, 1][..], 0));
-    assert!(events.0.lock().unwrap().is_empty());
+    let report = consume(&world).deliver(&deliveries, Timestamp::from_millis(1_011_000).unwrap()).await;
+    assert_eq!((failed(&report), report.stored), (vec![0, 1], 0));
+    assert!(world.events.0.lock().unwrap().is_empty());
+}
+
+#[test]
+fn what_has_been_received_before_comes_after_what_has_not_and_in_another_order_each_time() {
+    let deliveries = |receives: u32| -> Vec<Delivery> {
+        let again = (0..8).map(|number| Delivery { receive_count: receives, ..delivery(&format!("again{number}")) });
+        again.chain([delivery("new")]).collect()
+    };
+    let orders: Vec<_> = (2..6).map(|receives| groups(&deliveries(receives))).collect();
+    for (new, again) in &orders {
+        assert_eq!((new.as_slice(), again.len()), (&[8][..], 8));
+    }
+    let firsts: std::collections::BTreeSet<_> = orders.iter().map(|(_, again)| again[0]).collect();
+    assert!(firsts.len() > 1, "{orders:?}");
+}
+
+#[tokio::test]
+async fn a_quarantined_message_that_ends_the_function_is_taken_apart_and_then_dead_lettered_unread() {
+    let world = World::default();
+    let consume = consume(&world);
+    let two = {
+        let (one, other) = (delivery("killer"), delivery("x"));
+        let mut message = Message::decode(&one.body).unwrap();
+        let mut event = Message::decode(&other.body).unwrap().events.remove(0);
+        event.index = 1;
+        message.events.push(event);
+        Delivery { body: message.encode(), ..one }
+    };
+    // Together, they panic; taken apart, each is a message of its own.
+    assert_eq!(failed(&consume.deliver_quarantined(&two, deadline()).await), [0]);
+    assert!(world.quarantine.0.lock().unwrap().is_empty());
+    assert!(failed(&consume.deliver_quarantined(&two, deadline()).await).is_empty());
+    let parts: Vec<Outgoing> = world.quarantine.0.lock().unwrap().drain(..).collect();
+    assert_eq!(parts.len(), 2);
+    let alone = |number: usize| Delivery {
+        body: parts[number].body.clone(),
+        message_id: format!("part{number}"),
+        ..delivery("unused")
+    };
+    assert_eq!(consume.deliver_quarantined(&alone(1), deadline()).await.stored, 1);
+    for _ in 0..3 {
+        assert_eq!(failed(&consume.deliver_quarantined(&alone(0), deadline()).await), [0]);
+        assert!(world.quarantine.0.lock().unwrap().is_empty(), "one event is not taken apart");
+    }
+    let report = consume.deliver_quarantined(&alone(0), deadline()).await;
+    assert_eq!((failed(&report), report.dead_lettered["crashed_consumer"]), (vec![], 1));
+    let letters = world.dead_letters.0.lock().unwrap();
+    let letter = letters.values().find(|item| item.attributes.contains_key("reason")).unwrap();
+    assert_eq!(letter.attributes["body"].text(), Some(parts[0].body.as_str()));
+    assert!(letter.key.pk.starts_with("dev#"), "its project is known though it was not read: {}", letter.key.pk);
+}
+
+#[tokio::test]
+async fn a_quarantined_message_that_is_innocent_leaves_no_mark() {
+    let world = World::default();
+    let report = consume(&world).deliver_quarantined(&delivery("a"), deadline()).await;
+    assert_eq!((report.stored, failed(&report)), (1, vec![]));
+    assert!(world.dead_letters.0.lock().unwrap().is_empty());
+}
+
+fn spilled_items(world: &World, id: &str, body: &str, written_at: i64) {
+    let mut table = world.spill.0.lock().unwrap();
+    for part in shared::spill::parts(id, body) {
+        let mut item = Item { key: Key { pk: id.to_owned(), sk: part.number.clone() }, attributes: BTreeMap::new() };
+        item.text(shared::spill::attribute::BODY, part.body);
+        item.text(shared::spill::attribute::GROUP, "dev");
+        item.number(shared::spill::attribute::WRITTEN_AT, written_at);
+        if let Some(parts) = part.parts {
+            item.number(shared::spill::attribute::PARTS, i64::try_from(parts).unwrap());
+        }
+        table.insert(item.key.clone(), item);
+    }
+}
+
+fn record(id: &str, part: &str) -> SpilledRecord {
+    SpilledRecord { sequence_number: format!("1{part}"), id: id.to_owned(), part: part.to_owned() }
+}
+
+#[tokio::test]
+async fn a_spilled_message_is_stored_whole_and_taken_away() {
+    let world = World::default();
+    let large = format!("{}{}", delivery("a").body, " ".repeat(700_000));
+    spilled_items(&world, "r.0", &large, 0);
+    let records = [record("r.0", "2"), record("r.0", "1"), record("r.0", "0"), record("gone.0", "0")];
+    let report = consume(&world).deliver_spilled(&records, deadline()).await;
+    assert_eq!((report.stored, failed(&report)), (1, vec![]));
+    assert!(world.spill.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_spilled_message_that_cannot_be_stored_now_stays_and_is_named() {
+    let world = World::default();
+    spilled_items(&world, "r.0", &delivery("a").body, 0);
+    spilled_items(&world, "r.1", &delivery("killer").body, 0);
+    let records = [record("r.0", "0"), record("r.1", "0")];
+    let report = consume(&world).deliver_spilled(&records, deadline()).await;
+    assert_eq!((report.stored, failed(&report)), (1, vec![1]));
+    assert_eq!(world.spill.0.lock().unwrap().keys().next().unwrap().pk, "r.1");
+}
+
+#[tokio::test]
+async fn the_sweep_enqueues_what_was_left_and_nothing_that_is_young() {
+    let world = World::default();
+    spilled_items(&world, "old.0", "an old message", 0);
+    spilled_items(&world, "young.0", "a young message", 999_000);
+    let swept = consume(&world).sweep(deadline()).await.unwrap();
+    assert_eq!((swept.enqueued, swept.finished), (1, true));
+    let sent = world.queue.0.lock().unwrap();
+    assert_eq!((sent[0].group.as_str(), sent[0].body.as_str()), ("dev", "an old message"));
+    assert_eq!(world.spill.0.lock().unwrap().keys().next().unwrap().pk, "young.0");
 }

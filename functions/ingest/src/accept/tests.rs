@@ -57,10 +57,20 @@ impl Queue {
     }
 }
 
-fn ingest(queue: &Queue) -> Ingest<Table, &Queue> {
-    let variables = |name: &str| matches!(name, "EVENTS_QUEUE_URL" | "EVENTS_TABLE_NAME").then(|| "x".to_owned());
+/// The spill table is away; what it does is tested with `durable`.
+struct NoSpill;
+
+impl crate::spill::SpillStore for NoSpill {
+    async fn keep(&self, _: &str, _: &Entry, _: Timestamp) -> Result<(), crate::spill::SpillError> {
+        Err(crate::spill::SpillError("away".into()))
+    }
+}
+
+fn ingest(queue: &Queue) -> Ingest<Table, &Queue, NoSpill> {
+    let required = ["EVENTS_QUEUE_URL", "EVENTS_TABLE_NAME", "SPILL_TABLE_NAME"];
+    let variables = |name: &str| required.contains(&name).then(|| "x".to_owned());
     let clock = ManualClock::new(Timestamp::from_millis(1_700_000_000_000).unwrap());
-    Ingest::new(Config::from_lookup(&variables).unwrap(), Table, queue, Arc::new(clock))
+    Ingest::new(Config::from_lookup(&variables).unwrap(), Table, queue, NoSpill, Arc::new(clock))
 }
 
 fn call(method: &str, target: &str, body: impl Into<Vec<u8>>) -> Call {

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use shared::clock::Timestamp;
+
 use super::*;
 
 const RECEIVED: i64 = 1_700_000_000_000;

@@ -1,0 +1,147 @@
+//! The spill table: messages that the queue did not take are stored from there, or put into the queue later.
+
+use std::time::Duration;
+
+use shared::clock::Timestamp;
+use shared::outcome::Cause;
+use shared::spill::{HEAD, attribute};
+
+use crate::decode::Delivery;
+use crate::deliver::{Consume, Report};
+use crate::incoming::SpilledRecord;
+use crate::queue::{Outgoing, Queue, send_all};
+use crate::table::{Attributes, Key, Table, Value, delete_all, get_all};
+
+/// How long a message is left to the stream, before the sweep puts it into the queue. Whatever has kept it from being
+/// stored, in the queue it is waited out, and isolated if it is to blame itself.
+const SWEEP_AFTER: Duration = Duration::from_secs(15 * 60);
+/// How long a part without a head is kept: its message may still be being written, though hardly for so long.
+const ORPHAN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// The time that a page of the sweep may take, and without which none is begun.
+const PAGE_TIME: Duration = Duration::from_secs(10);
+
+/// A message in the spill table.
+struct Spilled {
+    body: String,
+    group: String,
+    written_at: Timestamp,
+    /// Its items, the head first: without it the others are no message.
+    keys: Vec<Key>,
+}
+
+/// What a sweep came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Messages that were put into the queue.
+    pub enqueued: usize,
+    /// Whether it looked at all that there was.
+    pub finished: bool,
+}
+
+fn number(attributes: &Attributes, name: &str) -> Option<i64> {
+    attributes.get(name).and_then(Value::number)
+}
+
+fn text(attributes: &Attributes, name: &str) -> String {
+    attributes.get(name).and_then(Value::text).unwrap_or_default().to_owned()
+}
+
+fn written_at(attributes: &Attributes) -> Timestamp {
+    Timestamp::from_millis_clamped(number(attributes, attribute::WRITTEN_AT).unwrap_or_default())
+}
+
+impl<T: Table, Q: Queue> Consume<T, Q> {
+    /// Stores the messages of changes of the spill table, one after the other, and takes them away. The positions of
+    /// what must come again are those of the changes.
+    pub async fn deliver_spilled(&self, records: &[SpilledRecord], deadline: Timestamp) -> Report {
+        let mut report = Report::default();
+        for (position, record) in records.iter().enumerate().filter(|(_, record)| record.part == HEAD) {
+            match self.deliver_one_spilled(&record.id, deadline).await {
+                Ok(part) => report.add(part),
+                Err(cause) => report.failed.note(position, cause),
+            }
+        }
+        report
+    }
+
+    async fn deliver_one_spilled(&self, id: &str, deadline: Timestamp) -> Result<Report, Cause> {
+        // What is no longer there has been dealt with before.
+        let Some(spilled) = self.read_spilled(id).await? else { return Ok(Report::default()) };
+        let delivery = Delivery {
+            message_id: format!("spilled:{id}"),
+            body: spilled.body,
+            receive_count: 1,
+            sent_at: spilled.written_at,
+            receipt_handle: String::new(),
+            group: spilled.group,
+            redrive: None,
+        };
+        let report = self.deliver(&[delivery], deadline).await;
+        if let Some((_, cause)) = report.failed.iter().next() {
+            return Err(cause);
+        }
+        delete_all(&self.ports.spill, &spilled.keys).await?;
+        Ok(report)
+    }
+
+    /// Reads a message with all its parts; `None` if its head is not there.
+    async fn read_spilled(&self, id: &str) -> Result<Option<Spilled>, Cause> {
+        let key = |number: usize| Key { pk: id.to_owned(), sk: number.to_string() };
+        let mut found = get_all(&self.ports.spill, vec![key(0)], None).await?;
+        let Some(head) = found.remove(&key(0)) else { return Ok(None) };
+        let parts = number(&head, attribute::PARTS).and_then(|parts| usize::try_from(parts).ok()).unwrap_or(1);
+        let keys: Vec<Key> = (0..parts).map(key).collect();
+        let further = get_all(&self.ports.spill, keys[1..].to_vec(), None).await?;
+        let mut body = text(&head, attribute::BODY);
+        for key in &keys[1..] {
+            // The head was written last, so a part that is missing has been taken away since, and the head with it.
+            let Some(part) = further.get(key) else { return Ok(None) };
+            body.push_str(&text(part, attribute::BODY));
+        }
+        Ok(Some(Spilled { body, group: text(&head, attribute::GROUP), written_at: written_at(&head), keys }))
+    }
+
+    /// Puts what has been in the spill table for long into the queue, as far as the queue takes it and time allows.
+    ///
+    /// # Errors
+    /// A call failed. The next sweep begins anew.
+    pub async fn sweep(&self, deadline: Timestamp) -> Result<Swept, Cause> {
+        let mut swept = Swept::default();
+        let mut after = None;
+        loop {
+            if deadline.since(self.clock.now()) < PAGE_TIME {
+                return Ok(swept);
+            }
+            let page = self.ports.spill.scan(after.as_ref()).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            swept.enqueued += self.sweep_page(page).await?;
+        }
+        swept.finished = true;
+        Ok(swept)
+    }
+
+    async fn sweep_page(&self, page: Vec<(Key, Attributes)>) -> Result<usize, Cause> {
+        let now = self.clock.now();
+        let mut enqueued = 0;
+        for (key, attributes) in page {
+            let age = now.since(written_at(&attributes));
+            if key.sk != HEAD {
+                let head = Key { pk: key.pk.clone(), sk: HEAD.to_owned() };
+                if age >= ORPHAN_AFTER
+                    && get_all(&self.ports.spill, vec![head], Some(attribute::PARTS)).await?.is_empty()
+                {
+                    delete_all(&self.ports.spill, &[key]).await?;
+                }
+            } else if age >= SWEEP_AFTER
+                && let Some(spilled) = self.read_spilled(&key.pk).await?
+            {
+                let message = Outgoing { group: spilled.group, body: spilled.body, redrive: None };
+                send_all(&self.ports.queue, &[message]).await?;
+                delete_all(&self.ports.spill, &spilled.keys).await?;
+                enqueued += 1;
+            }
+        }
+        Ok(enqueued)
+    }
+}
