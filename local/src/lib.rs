@@ -1,7 +1,7 @@
 //! The whole of Holdfast on one machine: the real functions and the real AWS SDK, around stand-ins for AWS.
 //!
 //! [`pipeline`] puts it together from `template.yaml`; what stands in for AWS is [`gateway`], [`lambda`], [`mapping`],
-//! [`sqs`] and [`dynamodb`], each usable alone. Everything listens on 127.0.0.1 only.
+//! [`stream`], [`schedule`], [`sqs`] and [`dynamodb`], each usable alone. Everything listens on 127.0.0.1 only.
 
 pub mod clients;
 pub mod dynamodb;
@@ -11,7 +11,10 @@ pub mod mapping;
 pub mod narrate;
 pub mod pipeline;
 pub mod provision;
+pub mod running;
+pub mod schedule;
 pub mod sqs;
+pub mod stream;
 pub mod template;
 
 /// The template that is deployed, and that the local pipeline is built from.

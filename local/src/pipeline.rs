@@ -9,12 +9,13 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use shared::clock::Clock;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::gateway::{Gateway, GatewaySpec};
 use crate::lambda::{FunctionSpec, Lambda, Sink};
-use crate::mapping::Mapping;
-use crate::template::{Function, Settings, Template};
-use crate::{TEMPLATE, clients, dynamodb, mapping, provision, sqs};
+use crate::running::Running;
+use crate::template::{Function, QueueMapping, Settings, StreamMapping, Template};
+use crate::{TEMPLATE, clients, dynamodb, mapping, provision, schedule, sqs, stream};
 
 /// How the pipeline is to run.
 #[derive(Clone)]
@@ -37,7 +38,8 @@ pub struct Options {
 /// A pipeline that runs.
 pub struct Pipeline {
     gateway: Gateway,
-    mappings: Vec<Mapping>,
+    /// Whatever invokes the functions besides the gateway: queues, streams and schedules.
+    sources: Vec<Running>,
     lambda: Lambda,
     sqs: sqs::Server,
     dynamodb: dynamodb::Server,
@@ -46,8 +48,8 @@ pub struct Pipeline {
     _lock: Option<File>,
 }
 
-/// Environments of one function at one time. A laptop has no more cores to give them.
-const ENVIRONMENTS_MAX: usize = 4;
+/// Invocations of one function by the gateway, or by one queue, at one time. A laptop has no more cores to give them.
+const CONCURRENCY_MAX: usize = 4;
 
 impl Pipeline {
     /// Starts everything, and makes queues, tables and the project `dev` with the write key `dev`.
@@ -80,11 +82,11 @@ impl Pipeline {
         ];
         let specs = template.functions.iter().map(|function| spec(function, &options.command, &endpoints));
         let lambda = Lambda::start(specs, sink);
-        let mappings = start_mappings(&template, &sqs_client, &lambda)?;
+        let sources = start_sources(&template, &sqs_client, &dynamodb.streams(), &lambda).await?;
         let front = template.functions.iter().find(|function| function.serves_http);
         let front = front.context("no function of the template serves the HTTP API")?.binary.clone();
         let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), GatewaySpec::new(front))?;
-        Ok(Self { gateway, mappings, lambda, sqs, dynamodb, template, _lock: lock })
+        Ok(Self { gateway, sources, lambda, sqs, dynamodb, template, _lock: lock })
     }
 
     /// Where the HTTP API is.
@@ -121,9 +123,10 @@ impl Pipeline {
     /// its parts.
     pub async fn stop(self) {
         self.gateway.stop().await;
-        for mapping in self.mappings {
-            mapping.stop().await;
-        }
+        // All at once, so that together they take no longer than the slowest. What one of them has still put into a queue
+        // or a table stays there.
+        let mut stops: JoinSet<()> = self.sources.into_iter().map(Running::stop).collect();
+        while stops.join_next().await.is_some() {}
         self.lambda.stop().await;
         self.sqs.stop().await;
         self.dynamodb.stop().await;
@@ -161,29 +164,89 @@ fn spec(function: &Function, command: &Path, endpoints: &[(String, String)]) -> 
         memory_mb: function.memory_mb,
         timeout: function.timeout,
         environment,
-        environments_max: ENVIRONMENTS_MAX,
+        environments_max: environments_max(function),
     }
 }
 
-fn start_mappings(template: &Template, client: &aws_sdk_sqs::Client, lambda: &Lambda) -> anyhow::Result<Vec<Mapping>> {
-    let mut mappings = Vec::new();
+/// How many invocations of its function a queue's mapping runs at one time.
+fn concurrency(mapping: &QueueMapping) -> usize {
+    mapping.maximum_concurrency.map_or(CONCURRENCY_MAX, |most| most as usize).min(CONCURRENCY_MAX)
+}
+
+/// Environments of a function at one time: enough for all its sources together, so that none has to wait for another. A
+/// message that finds no environment would lose a receive, and on AWS there are far more of them.
+fn environments_max(function: &Function) -> usize {
+    let gateway = if function.serves_http { CONCURRENCY_MAX } else { 0 };
+    let queues: usize = function.queue_mappings.iter().map(concurrency).sum();
+    gateway + queues + function.stream_mappings.len() + function.schedules.len()
+}
+
+async fn start_sources(
+    template: &Template,
+    client: &aws_sdk_sqs::Client,
+    streams: &dynamodb::Streams,
+    lambda: &Lambda,
+) -> anyhow::Result<Vec<Running>> {
+    let mut sources = Vec::new();
     for function in &template.functions {
         for source in &function.queue_mappings {
-            let queue = template.queues.iter().find(|queue| queue.arn == source.queue_arn);
-            let queue =
-                queue.with_context(|| format!("{} reads a queue that the template has not", function.logical_id))?;
-            let concurrency_max = source.maximum_concurrency.map_or(ENVIRONMENTS_MAX, |most| most as usize);
-            let spec = mapping::Spec {
-                queue_url: queue.url.clone(),
-                queue_arn: queue.arn.clone(),
-                function: function.binary.clone(),
-                batch_size: source.batch_size as usize,
-                batching_window: source.batching_window,
-                concurrency_max: concurrency_max.min(ENVIRONMENTS_MAX),
-                report_batch_item_failures: source.report_batch_item_failures,
-            };
-            mappings.push(Mapping::start(spec, client.clone(), lambda.clone()));
+            sources.push(mapping::start(queue_spec(template, function, source)?, client.clone(), lambda.clone()));
+        }
+        for source in &function.stream_mappings {
+            let spec = stream_spec(template, function, source)?;
+            sources.push(stream::start(spec, streams.clone(), lambda.clone()).await?);
+        }
+        for source in &function.schedules {
+            let (function, rule_arn) = (function.binary.clone(), source.rule_arn.clone());
+            let spec = schedule::Spec { function, rule_arn, period: source.period };
+            sources.push(schedule::start(spec, lambda.clone()));
         }
     }
-    Ok(mappings)
+    Ok(sources)
+}
+
+fn queue_spec(template: &Template, function: &Function, source: &QueueMapping) -> anyhow::Result<mapping::Spec> {
+    let queue = template.queues.iter().find(|queue| queue.arn == source.queue_arn);
+    let queue = queue.with_context(|| format!("{} reads a queue that the template has not", function.logical_id))?;
+    Ok(mapping::Spec {
+        queue_url: queue.url.clone(),
+        queue_arn: queue.arn.clone(),
+        function: function.binary.clone(),
+        batch_size: source.batch_size as usize,
+        batching_window: source.batching_window,
+        concurrency_max: concurrency(source),
+        report_batch_item_failures: source.report_batch_item_failures,
+    })
+}
+
+fn stream_spec(template: &Template, function: &Function, source: &StreamMapping) -> anyhow::Result<stream::Spec> {
+    let table = template.tables.iter().find(|table| table.stream_arn.as_ref() == Some(&source.stream_arn));
+    let table = table.with_context(|| format!("{} reads a stream that the template has not", function.logical_id))?;
+    Ok(stream::Spec {
+        table: table.name.clone(),
+        stream_arn: source.stream_arn.clone(),
+        function: function.binary.clone(),
+        batch_size: source.batch_size as usize,
+        batching_window: source.batching_window,
+        retry: stream::Retry {
+            bisect: source.bisect_batch_on_function_error,
+            attempts_max: source.maximum_retry_attempts,
+        },
+        record_age_max: source.maximum_record_age.unwrap_or(stream::RETENTION),
+        report_batch_item_failures: source.report_batch_item_failures,
+        filter: source.filter.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_of_a_function_finds_an_environment() {
+        let template = Template::parse(TEMPLATE).unwrap();
+        let most = |id: &str| environments_max(template.function(id).unwrap());
+        // The gateway, that is; and two queues, of which one is taken two messages at a time, a stream and a schedule.
+        assert_eq!((most("IngestFunction"), most("ConsumeFunction")), (4, 4 + 2 + 1 + 1));
+    }
 }

@@ -25,7 +25,7 @@ const QUEUE_DEFAULTS: [(&str, &str); 8] = [
 ];
 
 /// Makes what the template describes and what is not there yet. What is there keeps its content; queues take the
-/// template's present attributes, so that a queue is the same whatever was set on it before.
+/// template's present attributes, and tables its present streams, so that they are the same whatever was set before.
 ///
 /// # Errors
 /// A stand-in refuses, which names the resource.

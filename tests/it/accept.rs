@@ -120,7 +120,8 @@ async fn a_request_without_a_valid_key_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn ready_means_that_the_queue_takes_messages() {
+async fn ready_means_that_an_event_would_be_taken() {
+    use local::dynamodb::{Fault, Refusal, Target, Times as Calls};
     use local::sqs::{Action, Times};
     let pipeline = Pipeline::start().await;
     let get = |path: &str| Call { method: "GET".into(), path: path.into(), ..Call::default() };
@@ -131,6 +132,9 @@ async fn ready_means_that_the_queue_takes_messages() {
     assert_eq!(pipeline.waiting().await, 1, "but not each time");
 
     pipeline.sqs_faults.refuse(Action::SendMessageBatch, Times::UntilCleared);
+    pipeline.pass(std::time::Duration::from_secs(10));
+    assert_eq!(pipeline.call(&get("/ready")).await.0, 200, "the spill table would take it");
+    pipeline.dynamodb_faults.inject(Target::All, Fault::Refuse(Refusal::Throttling), Calls::UntilCleared);
     pipeline.pass(std::time::Duration::from_secs(10));
     let (status, body, _) = pipeline.call(&get("/ready")).await;
     assert_eq!((status, &body["code"]), (503, &json!("unavailable")));

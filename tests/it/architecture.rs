@@ -40,7 +40,17 @@ fn shared_knows_no_lambda_and_the_functions_do_not_know_each_other() {
 
 #[test]
 fn the_types_of_aws_stay_in_the_adapters_and_shells() {
-    let allowed = ["queue.rs", "key_table.rs", "handler.rs", "dynamo_table.rs", "sqs_queue.rs", "spill.rs", "aws.rs", "main.rs", "settle.rs"];
+    let allowed = [
+        "queue.rs",
+        "key_table.rs",
+        "handler.rs",
+        "dynamo_table.rs",
+        "sqs_queue.rs",
+        "spill.rs",
+        "aws.rs",
+        "main.rs",
+        "settle.rs",
+    ];
     for folder in ["shared/src", "functions/ingest/src", "functions/consume/src"] {
         for file in rust_files(folder) {
             let name = file.file_name().unwrap().to_str().unwrap();

@@ -2,6 +2,7 @@
 //! says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -95,8 +96,8 @@ fn problem_after(problem: Option<&Problem>) -> Option<Problem> {
         Some(Problem::UnknownWriteKey) => Problem::BadSignature,
         Some(Problem::BadSignature) => Problem::NotFound,
         Some(Problem::NotFound) => Problem::MethodNotAllowed { allow: "POST" },
-        Some(Problem::MethodNotAllowed { .. }) => Problem::Unavailable,
-        Some(Problem::Unavailable) => Problem::Internal,
+        Some(Problem::MethodNotAllowed { .. }) => Problem::unavailable(Duration::ZERO),
+        Some(Problem::Unavailable { .. }) => Problem::Internal,
         Some(Problem::Internal) => return None,
     })
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consume::dead_letter::{State, attribute};
 use consume::marker::Claim;
 use consume::{erase, store};
 use shared::event::Event;
@@ -38,8 +39,7 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], letters: &[Item]) {
     for item in items.iter().filter(|item| text(item, "sk").starts_with("E#")) {
         *stored.entry(text(item, store::ORIGIN)).or_insert(0) += 1;
     }
-    let dead: BTreeSet<String> =
-        letters.iter().filter_map(|letter| text(letter, "sk").split_once('#').map(|(_, id)| id.to_owned())).collect();
+    let dead = dead_lettered(letters);
     let keys: BTreeSet<(String, String)> = items.iter().map(|item| (text(item, "pk"), text(item, "sk"))).collect();
     let deleted_until = |message: &Message, event: &Event| {
         let pk = store::partition(&message.project, &event.subject);
@@ -73,4 +73,21 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], letters: &[Item]) {
             "{origin}: stored {is_stored}, dead {is_dead}, duplicate {is_duplicate}, erased {is_erased}"
         );
     }
+}
+
+/// What the letters stand for that wait or were discarded: an item each, or all items of a message that was kept whole.
+fn dead_lettered(letters: &[Item]) -> BTreeSet<String> {
+    let mut dead = BTreeSet::new();
+    let ended = [State::Waiting.tag(), State::Discarded.tag()];
+    for letter in letters.iter().filter(|letter| ended.contains(&text(letter, attribute::STATE).as_str())) {
+        match Message::decode(&text(letter, attribute::BODY)) {
+            Ok(message) => {
+                let events = message.events.iter().map(|event| event.index);
+                let indexes = events.chain(message.refused.iter().map(|item| item.index));
+                dead.extend(indexes.map(|index| format!("{}.{index}", message.receipt)));
+            }
+            Err(_) => dead.extend(text(letter, "sk").split_once('#').map(|(_, id)| id.to_owned())),
+        }
+    }
+    dead
 }

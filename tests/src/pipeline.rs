@@ -57,6 +57,7 @@ pub struct Pipeline {
     quarantine: Queue,
     events: String,
     dead_letters: String,
+    spill: String,
     ledger: Mutex<Ledger>,
     requests: Mutex<u32>,
     finished: bool,
@@ -135,6 +136,7 @@ impl Pipeline {
             dynamodb_client,
             events,
             dead_letters,
+            spill,
             ledger: Mutex::default(),
             requests: Mutex::new(0),
             finished: false,
@@ -148,10 +150,16 @@ impl Pipeline {
 
     /// Like [`Self::post`], with any bytes for a body.
     pub async fn post_bytes(&self, path: &str, body: Vec<u8>) -> (u16, Value) {
-        let authorization = Some("Basic ZGV2Og==".to_owned());
-        let (status, body, _) =
-            self.call(&Call { method: "POST".into(), path: path.into(), authorization, body, ..Call::default() }).await;
+        let (status, body, _) = self.call(&Call { body, ..self.segment_call(path, &Value::Null) }).await;
         (status, body)
+    }
+
+    /// A call of Segment's API with the key `dev`.
+    #[must_use]
+    pub fn segment_call(&self, path: &str, body: &Value) -> Call {
+        let authorization = Some("Basic ZGV2Og==".to_owned());
+        let body = body.to_string().into_bytes();
+        Call { method: "POST".into(), path: path.into(), authorization, body, ..Call::default() }
     }
 
     /// Sends any call. What is answered 200 is from now on an accepted event, which must have a fate.
@@ -177,11 +185,23 @@ impl Pipeline {
     /// # Panics
     /// The queue does not answer, or `consume` says something that the mapping does not understand.
     pub async fn deliver(&self) -> Delivered {
+        self.deliver_from(&self.queue, 10).await
+    }
+
+    /// Delivers one message of the quarantine, as its event source mapping does.
+    ///
+    /// # Panics
+    /// As [`Self::deliver`].
+    pub async fn deliver_quarantined(&self) -> Delivered {
+        self.deliver_from(&self.quarantine, 1).await
+    }
+
+    async fn deliver_from(&self, queue: &Queue, most: i32) -> Delivered {
         let received = self
             .sqs_client
             .receive_message()
-            .queue_url(&self.queue.url)
-            .max_number_of_messages(10)
+            .queue_url(&queue.url)
+            .max_number_of_messages(most)
             .message_system_attribute_names("All".into())
             .message_attribute_names("All")
             .send()
@@ -192,11 +212,9 @@ impl Pipeline {
             return Delivered::default();
         }
         for message in messages {
-            if let Ok(message) = Message::decode(message.body().unwrap_or_default()) {
-                self.ledger().see(&message);
-            }
+            self.see(message.body().unwrap_or_default());
         }
-        let event = mapping::event(messages, &self.queue.arn, local::lambda::REGION);
+        let event = mapping::event(messages, &queue.arn, local::lambda::REGION);
         let payload = serde_json::from_slice(&event).expect("the mapping makes an event");
         let response = self.invoke(payload).await;
         let ids: Vec<&str> = messages.iter().map(|message| message.message_id().unwrap_or_default()).collect();
@@ -206,10 +224,48 @@ impl Pipeline {
         };
         for position in &verdict.delete {
             let handle = messages[*position].receipt_handle().unwrap_or_default();
-            let delete = self.sqs_client.delete_message().queue_url(&self.queue.url).receipt_handle(handle);
+            let delete = self.sqs_client.delete_message().queue_url(&queue.url).receipt_handle(handle);
             delete.send().await.expect("the queue deletes");
         }
         Delivered { messages: messages.len(), kept: verdict.keep.len() }
+    }
+
+    /// Delivers what is in the spill table, as the mapping of its stream does; how many items there were.
+    ///
+    /// # Panics
+    /// The table does not answer, or `consume` fails altogether.
+    pub async fn deliver_spilled(&self) -> usize {
+        let items = self.spilled().await;
+        let records: Vec<Value> = items
+            .iter()
+            .enumerate()
+            .map(|(position, item)| {
+                self.see(&text(item, "body"));
+                let keys = json!({"pk": {"S": text(item, "pk")}, "sk": {"S": text(item, "sk")}});
+                json!({"eventName": "INSERT", "dynamodb": {"Keys": keys, "SequenceNumber": position.to_string()}})
+            })
+            .collect();
+        if !records.is_empty() {
+            let payload = serde_json::from_value(json!({"Records": records})).expect("a payload");
+            self.invoke(payload).await.expect("consume answers");
+        }
+        items.len()
+    }
+
+    /// Sweeps the spill table, as the schedule does; whether that succeeded.
+    ///
+    /// # Panics
+    /// Never; the payload is fixed.
+    pub async fn sweep(&self) -> bool {
+        let payload = json!({"detail-type": "Scheduled Event", "source": "aws.events"});
+        self.invoke(serde_json::from_value(payload).expect("a payload")).await.is_ok()
+    }
+
+    /// Notes what a message carries, if it is one.
+    fn see(&self, body: &str) {
+        if let Ok(message) = Message::decode(body) {
+            self.ledger().see(&message);
+        }
     }
 
     /// Takes one message out of the queue, to be put in again later; its text.
@@ -235,21 +291,22 @@ impl Pipeline {
         response.map(|response| serde_json::to_vec(&response).unwrap_or_default()).map_err(|_| ())
     }
 
-    /// Delivers until the queue is empty, letting time pass where messages wait for their visibility. Returns how many
-    /// batches it took.
+    /// Delivers until queue, quarantine and spill table are empty, letting time pass where messages wait for their
+    /// visibility. Returns how many batches it took.
     ///
     /// # Panics
-    /// The queue does not become empty.
+    /// They do not become empty.
     pub async fn drain(&self) -> usize {
         for deliveries in 0..DELIVERIES_MAX {
-            if self.deliver().await.messages == 0 {
-                if self.waiting().await == 0 {
+            let (delivered, quarantined) = (self.deliver().await.messages, self.deliver_quarantined().await.messages);
+            if delivered + quarantined + self.deliver_spilled().await == 0 {
+                if self.waiting().await + self.quarantined().await == 0 {
                     return deliveries;
                 }
                 self.pass(Duration::from_secs(600));
             }
         }
-        panic!("the queue is not empty after {DELIVERIES_MAX} deliveries");
+        panic!("something is left after {DELIVERIES_MAX} deliveries");
     }
 
     /// Lets time pass.
@@ -321,6 +378,11 @@ impl Pipeline {
             .map(|(name, value)| (name, serde_json::from_str(value).expect("a value is JSON")))
             .collect();
         if values.is_empty() { Value::Null } else { json!(values) }
+    }
+
+    /// The items of the spill table.
+    pub async fn spilled(&self) -> Vec<Item> {
+        self.scan(&self.spill).await
     }
 
     /// The dead letters; parts of large ones are left out.

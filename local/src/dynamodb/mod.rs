@@ -8,6 +8,7 @@ mod faults;
 mod refusal;
 mod rewrite;
 mod server;
+mod streams;
 mod tables;
 
 #[cfg(test)]
@@ -16,4 +17,5 @@ mod tests;
 pub use faults::{Fault, Faults, Injected, Target, Times};
 pub use refusal::Refusal;
 pub use server::{Options, Server};
+pub use streams::{Page, Streams};
 pub use tables::create_tables;

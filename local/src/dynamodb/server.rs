@@ -18,12 +18,13 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, Semaphore};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::faults::{Faults, Plan};
 use super::refusal::Refusal;
 use super::rewrite::{Rest, Split, split};
+use super::streams::Streams;
 
 /// The database's file in the data directory; SQLite keeps its log in two files beside it.
 const FILE_NAME: &str = "dynamodb.sqlite";
@@ -46,11 +47,11 @@ pub struct Options {
 }
 
 /// A DynamoDB endpoint on loopback. Dropping it stops it without waiting.
-#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
     faults: Faults,
-    front: JoinHandle<()>,
+    /// Its one task ends with it.
+    front: JoinSet<()>,
     engine: Engine,
 }
 
@@ -65,7 +66,8 @@ impl Server {
         // Opening may replay SQLite's log, and both opening and closing wait for the disk.
         let engine = tokio::task::spawn_blocking(move || Engine::start(options.data.as_deref())).await??;
         let faults = Faults::default();
-        let front = tokio::spawn(accept(listener, engine.address, faults.clone()));
+        let mut front = JoinSet::new();
+        front.spawn(accept(listener, engine.address, faults.clone()));
         Ok(Self { address, faults, front, engine })
     }
 
@@ -87,19 +89,18 @@ impl Server {
         self.faults.clone()
     }
 
-    /// Closes all connections and then the database; afterwards its file may be opened again.
-    pub async fn stop(mut self) {
-        self.front.abort();
-        let runtime = self.engine.runtime.take();
-        // Bounded by the deadline inside; a join error could only be the panic of a worker, which is logged by then.
-        let _ =
-            tokio::task::spawn_blocking(move || runtime.map(|runtime| runtime.shutdown_timeout(STOP_DEADLINE))).await;
+    /// The streams of the tables. Whoever has them keeps the database open.
+    #[must_use]
+    pub fn streams(&self) -> Streams {
+        Streams::new(self.engine.database.clone())
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.front.abort();
+    /// Closes all connections and then the database; afterwards its file may be opened again.
+    pub async fn stop(self) {
+        let Self { mut front, engine, .. } = self;
+        front.abort_all();
+        // Bounded by the deadline inside; a join error could only be the panic of a worker, which is logged by then.
+        let _ = tokio::task::spawn_blocking(move || engine.stop()).await;
     }
 }
 
@@ -111,9 +112,9 @@ pub(super) fn loopback_only(address: SocketAddr) -> anyhow::Result<()> {
 
 /// The engine, on threads of its own: it answers each request without yielding, and in file mode waits for the disk
 /// meanwhile, which must not hold up the clocks of the queues beside it.
-#[derive(Debug)]
 struct Engine {
     address: SocketAddr,
+    database: Database,
     runtime: Option<Runtime>,
 }
 
@@ -134,8 +135,15 @@ impl Engine {
             TcpListener::from_std(listener)?
         };
         // It serves until the runtime is shut down.
-        runtime.spawn(dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()));
-        Ok(Self { address, runtime: Some(runtime) })
+        runtime.spawn(dynoxide::server::serve_with_shutdown(listener, database.clone(), std::future::pending()));
+        Ok(Self { address, database, runtime: Some(runtime) })
+    }
+
+    /// Waits for the requests under way, and closes the database.
+    fn stop(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(STOP_DEADLINE);
+        }
     }
 }
 
@@ -204,7 +212,9 @@ impl Connection {
         for hop in [CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING] {
             head.headers.remove(hop);
         }
-        let plan = self.faults.plan(operation(&head.headers));
+        // Streams are a service of their own on AWS, which works while the tables do not.
+        let plan =
+            if is_for_streams(&head.headers) { Plan::default() } else { self.faults.plan(operation(&head.headers)) };
         if !plan.delay.is_zero() {
             tokio::time::sleep(plan.delay).await;
         }
@@ -269,10 +279,18 @@ async fn read(body: Incoming) -> Option<Bytes> {
     Some(body.to_bytes())
 }
 
-/// The name after the version in `DynamoDB_20120810.PutItem`.
+/// Service, version and operation, as in `DynamoDB_20120810.PutItem`.
+fn target(headers: &HeaderMap) -> &str {
+    headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default()
+}
+
 fn operation(headers: &HeaderMap) -> &str {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let target = target(headers);
     target.rsplit_once('.').map_or(target, |(_, operation)| operation)
+}
+
+fn is_for_streams(headers: &HeaderMap) -> bool {
+    target(headers).starts_with("DynamoDBStreams_")
 }
 
 /// Adds to the answer of a part what makes it the answer of the whole; an error is the whole's error.

@@ -15,7 +15,8 @@ use crate::template::{Key, Table};
 /// For one table, with everything that belongs to it. The embedded engine needs milliseconds.
 const TABLE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Creates the tables that do not exist yet and switches on their time to live. What exists is left as it is.
+/// Creates the tables that do not exist yet, and switches on their time to live and their streams. Items, keys and a
+/// time to live that exist are left as they are.
 ///
 /// # Errors
 /// A table that cannot be created or described within 30 seconds, by its name.
@@ -38,16 +39,12 @@ async fn create_table(client: &Client, table: &Table) -> anyhow::Result<()> {
         let kind = ScalarAttributeType::from(kind.as_str());
         definitions.push(AttributeDefinition::builder().attribute_name(attribute).attribute_type(kind).build()?);
     }
-    let stream = table.stream_view_type.as_deref().map(|view| {
-        StreamSpecification::builder().stream_enabled(true).stream_view_type(StreamViewType::from(view)).build()
-    });
     let created = client
         .create_table()
         .table_name(&table.name)
         .billing_mode(BillingMode::PayPerRequest)
         .set_key_schema(Some(schema))
         .set_attribute_definitions(Some(definitions))
-        .set_stream_specification(stream.transpose()?)
         .send()
         .await;
     if let Err(error) = created {
@@ -57,10 +54,35 @@ async fn create_table(client: &Client, table: &Table) -> anyhow::Result<()> {
         }
     }
     client.wait_until_table_exists().table_name(&table.name).wait(TABLE_DEADLINE).await?;
+    set_stream(client, table).await?;
     match &table.ttl_attribute {
         Some(attribute) => enable_ttl(client, &table.name, attribute).await,
         None => Ok(()),
     }
+}
+
+/// Gives a table, be it new or of an earlier start, the stream that the template wants. A stream's view cannot be changed:
+/// another one takes its place.
+async fn set_stream(client: &Client, table: &Table) -> anyhow::Result<()> {
+    let described = client.describe_table().table_name(&table.name).send().await?;
+    let present = described.table.and_then(|table| table.stream_specification).filter(|stream| stream.stream_enabled);
+    let present = present.and_then(|stream| stream.stream_view_type);
+    let wanted = table.stream_view_type.as_deref().map(StreamViewType::from);
+    if present == wanted {
+        return Ok(());
+    }
+    let update = async |specification: StreamSpecification| {
+        client.update_table().table_name(&table.name).stream_specification(specification).send().await?;
+        client.wait_until_table_exists().table_name(&table.name).wait(TABLE_DEADLINE).await?;
+        anyhow::Ok(())
+    };
+    if present.is_some() {
+        update(StreamSpecification::builder().stream_enabled(false).build()?).await?;
+    }
+    if let Some(view) = wanted {
+        update(StreamSpecification::builder().stream_enabled(true).stream_view_type(view).build()?).await?;
+    }
+    Ok(())
 }
 
 /// DynamoDB refuses to switch on what is switched on, hence the look before.

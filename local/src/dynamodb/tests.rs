@@ -92,14 +92,35 @@ async fn the_tables_of_the_template_are_created_once_and_described() {
         let keys: Vec<_> = described.key_schema().iter().map(|key| key.attribute_name.as_str()).collect();
         assert_eq!(keys, ["pk", "sk"]);
         let view = described.stream_specification.and_then(|stream| stream.stream_view_type);
-        assert_eq!(view, (table.logical_id == "SpillTable").then_some(StreamViewType::NewImage));
+        assert_eq!(view, (table.logical_id == "SpillTable").then_some(StreamViewType::KeysOnly));
         let ttl = client.describe_time_to_live().table_name(&table.name).send().await.unwrap();
         let ttl = ttl.time_to_live_description.unwrap();
-        assert_eq!(
-            (ttl.attribute_name.as_deref(), ttl.time_to_live_status),
-            (Some("ttl"), Some(TimeToLiveStatus::Enabled))
-        );
+        let enabled = ttl.time_to_live_status == Some(TimeToLiveStatus::Enabled);
+        assert_eq!(ttl.attribute_name.filter(|_| enabled), table.ttl_attribute);
     }
+    server.stop().await;
+}
+
+/// Streams over HTTP, as the AWS CLI reads them.
+#[tokio::test]
+async fn faults_of_the_tables_let_calls_of_streams_pass() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (server, client) = with_tables(None).await;
+    let fault = server.faults().inject(Target::All, Fault::Refuse(Refusal::Throttling), Times::UntilCleared);
+    assert_eq!(put(&client, "a").await, Err("ThrottlingException".to_owned()));
+    let mut socket = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let authorization = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, \
+                         Signature=x";
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: DynamoDBStreams_20120810.ListStreams\r\n\
+         Content-Type: application/x-amz-json-1.0\r\nAuthorization: {authorization}\r\nX-Amz-Date: 20260101T000000Z\r\n\
+         Connection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(5), socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("holdfast-SpillTable/stream/"), "{answer}");
+    assert_eq!(fault.applied(), 1);
     server.stop().await;
 }
 

@@ -13,10 +13,10 @@ pub fn event(messages: &[Message], queue_arn: &str, region: &str) -> Bytes {
 }
 
 /// What [`joined`] adds to the records of an event, in bytes, besides one comma a record.
-pub(super) const ENVELOPE_BYTES: usize = r#"{"Records":[]}"#.len();
+pub(crate) const ENVELOPE_BYTES: usize = r#"{"Records":[]}"#.len();
 
 /// An event of records that are JSON already, so that each is written once, when its size is taken.
-pub(super) fn joined(records: impl Iterator<Item = impl AsRef<str>>) -> Bytes {
+pub(crate) fn joined(records: impl Iterator<Item = impl AsRef<str>>) -> Bytes {
     let mut event = String::from(r#"{"Records":["#);
     for (index, record) in records.enumerate() {
         if index > 0 {

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::lambda::{Lambda, REGION, new_trace_root};
+use crate::running::{Running, Stop};
 
 pub use event::event;
+pub(crate) use event::{ENVELOPE_BYTES, joined};
+pub(crate) use settle::failed_ids;
 pub use settle::{Verdict, settle};
 use source::{Source, Taken};
 
@@ -38,9 +41,6 @@ const DELETE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The most messages that SQS deletes at once.
 const DELETE_MAX: usize = 10;
-
-/// How long running invocations may take to end when the mapping stops.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A mapping as the template describes it.
 #[derive(Clone, Debug)]
@@ -67,35 +67,16 @@ impl Spec {
     }
 }
 
-/// A running mapping. Dropping it lets it end by itself; [`Self::stop`] waits for that.
-#[derive(Debug)]
-pub struct Mapping {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
-
-impl Mapping {
-    /// Polls until stopped. Needs a tokio runtime.
-    #[must_use]
-    pub fn start(spec: Spec, client: Client, lambda: Lambda) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        Self { stop, task: tokio::spawn(poll(Arc::new(spec), client, lambda, stopped)) }
-    }
-
-    /// Receives no more, waits up to 10 s for running invocations and their deletes, and leaves the rest to the
-    /// visibility time-out.
-    pub async fn stop(self) {
-        self.stop.send_replace(true);
-        let task = self.task.abort_handle();
-        if timeout(STOP_LIMIT, self.task).await.is_err() {
-            task.abort();
-        }
-    }
+/// Polls until stopped. Needs a tokio runtime. When it stops, what was received and not yet given to the function is left
+/// to the visibility time-out.
+#[must_use]
+pub fn start(spec: Spec, client: Client, lambda: Lambda) -> Running {
+    Running::start(|stop| poll(Arc::new(spec), client, lambda, stop))
 }
 
 /// Gathers batches and runs them. Nothing is received while all the concurrency is in use: a message that waits here
 /// would lose its visibility time-out to the waiting.
-async fn poll(spec: Arc<Spec>, client: Client, lambda: Lambda, mut stop: watch::Receiver<bool>) {
+async fn poll(spec: Arc<Spec>, client: Client, lambda: Lambda, mut stop: Stop) {
     let consumer = Arc::new(Consumer { spec: Arc::clone(&spec), client: client.clone(), lambda });
     let places = Arc::new(Semaphore::new(spec.concurrency_max.clamp(1, Semaphore::MAX_PERMITS)));
     let mut source = Source::new(spec, client, stop.clone());

@@ -39,7 +39,7 @@ pub fn settle(outcome: Result<&[u8], ()>, ids: &[&str], report_batch_item_failur
 }
 
 /// The ids that a response names; `None` if it is not one that Lambda accepts.
-fn failed_ids(response: &[u8]) -> Option<BTreeSet<String>> {
+pub(crate) fn failed_ids(response: &[u8]) -> Option<BTreeSet<String>> {
     if response.trim_ascii().is_empty() {
         return Some(BTreeSet::new());
     }

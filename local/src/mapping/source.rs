@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Spec;
 use super::event::{ENVELOPE_BYTES, record};
 use crate::lambda::PAYLOAD_BYTES_MAX;
+use crate::running::{Stop, pause, stopped};
 
 /// The most messages that SQS gives at once.
 const RECEIVE_MAX: usize = 10;
@@ -39,7 +39,7 @@ pub(super) struct Taken {
 pub(super) struct Source {
     spec: Arc<Spec>,
     client: Client,
-    stop: watch::Receiver<bool>,
+    stop: Stop,
     /// Received, but too much for the batch they came with: fewer than [`RECEIVE_MAX`].
     carried: VecDeque<Taken>,
     /// The pause to come while receives fail.
@@ -47,7 +47,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(spec: Arc<Spec>, client: Client, stop: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(spec: Arc<Spec>, client: Client, stop: Stop) -> Self {
         Self { spec, client, stop, carried: VecDeque::new(), outage: None }
     }
 
@@ -75,7 +75,7 @@ impl Source {
                 Some(end) => end.saturating_duration_since(now),
             };
             let full = batch.len() == size || (!batch.is_empty() && left.is_zero());
-            if full || *self.stop.borrow() || self.stop.has_changed().is_err() {
+            if full || stopped(&self.stop) {
                 return batch;
             }
             let wait = Duration::from_secs(left.min(LONG_POLL).as_secs());
@@ -122,10 +122,9 @@ impl Source {
         if self.outage.is_none() {
             tracing::warn!(queue = self.spec.queue_url, error, "no messages can be received");
         }
-        let pause = self.outage.unwrap_or(BACKOFF.0);
-        self.outage = Some((pause * 2).min(BACKOFF.1));
-        // Whether the pause or the wish to stop ends this, the caller looks at the latter next.
-        let _ = timeout(pause, stop.wait_for(|stop| *stop)).await;
+        let length = self.outage.unwrap_or(BACKOFF.0);
+        self.outage = Some((length * 2).min(BACKOFF.1));
+        pause(&mut stop, length).await;
         Vec::new()
     }
 }

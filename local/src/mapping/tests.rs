@@ -14,9 +14,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{Mapping, Spec};
+use super::{Spec, start};
 use crate::lambda::Lambda;
 use crate::lambda::tests::{Log, fake};
+use crate::running;
 
 #[derive(Default)]
 struct Queue {
@@ -77,7 +78,7 @@ async fn sqs(State(queue): State<Shared>, request: Request) -> Response {
 
 struct Running {
     queue: Shared,
-    mapping: Mapping,
+    mapping: running::Running,
     lambda: Lambda,
     server: tokio::task::JoinHandle<()>,
 }
@@ -106,7 +107,7 @@ async fn run(messages: impl IntoIterator<Item = Value>, change: impl FnOnce(&mut
         .endpoint_url(url)
         .retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled());
     let lambda = Lambda::start([fake("plain", 2, Duration::from_secs(5))], Log::default().sink());
-    let mapping = Mapping::start(spec, Client::from_conf(config.build()), lambda.clone());
+    let mapping = start(spec, Client::from_conf(config.build()), lambda.clone());
     Running { queue, mapping, lambda, server }
 }
 

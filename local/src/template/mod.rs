@@ -1,9 +1,10 @@
 //! What the local pipeline needs of the SAM template: its tables, queues and functions, with every reference resolved.
 //!
-//! `value` evaluates CloudFormation's functions, `resources` turns the results into the types below. Whatever the
+//! `value` evaluates CloudFormation's functions, `resources` and `sources` turn the results into the types below. Whatever the
 //! template says in a way that is not understood here is an error that names resource and property, never a guess.
 
 mod resources;
+mod sources;
 mod value;
 
 #[cfg(test)]
@@ -14,6 +15,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+
+use crate::stream::Filter;
 
 /// The account that stands in everybody's ARNs and queue URLs on one machine.
 pub const ACCOUNT: &str = "000000000000";
@@ -110,6 +113,8 @@ pub struct Table {
     pub ttl_attribute: Option<String>,
     /// What the table's stream shows of each change (`NEW_IMAGE` and the like); absent without a stream.
     pub stream_view_type: Option<String>,
+    /// The ARN of the table's stream; absent without one.
+    pub stream_arn: Option<String>,
 }
 
 /// One attribute of a table's primary key.
@@ -168,6 +173,10 @@ pub struct Function {
     pub serves_http: bool,
     /// The queues that it is invoked with.
     pub queue_mappings: Vec<QueueMapping>,
+    /// The streams of tables that it is invoked with.
+    pub stream_mappings: Vec<StreamMapping>,
+    /// When it is invoked without anything having happened.
+    pub schedules: Vec<Schedule>,
 }
 
 /// An event source mapping from a queue to a function.
@@ -186,4 +195,39 @@ pub struct QueueMapping {
     pub report_batch_item_failures: bool,
     /// The most invocations at one time; absent means no limit of the mapping's own.
     pub maximum_concurrency: Option<u32>,
+}
+
+/// An event source mapping from a table's stream to a function. It begins with the oldest record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamMapping {
+    /// The event's name in the template.
+    pub name: String,
+    /// The stream's ARN.
+    pub stream_arn: String,
+    /// The most records of one invocation.
+    pub batch_size: u32,
+    /// How long records may gather before an invocation.
+    pub batching_window: Duration,
+    /// Whether a batch is split in two after an error.
+    pub bisect_batch_on_function_error: bool,
+    /// How often one and the same batch is tried again; absent means until its records expire.
+    pub maximum_retry_attempts: Option<u32>,
+    /// Records older than this are passed over; absent means that they are tried until they expire.
+    pub maximum_record_age: Option<Duration>,
+    /// Whether the function says from which record on a batch failed (`ReportBatchItemFailures`); otherwise a batch
+    /// succeeds or fails as a whole.
+    pub report_batch_item_failures: bool,
+    /// Which records the function gets.
+    pub filter: Filter,
+}
+
+/// A rule that invokes a function every so often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// The event's name in the template.
+    pub name: String,
+    /// The rule's ARN.
+    pub rule_arn: String,
+    /// From one invocation to the next.
+    pub period: Duration,
 }

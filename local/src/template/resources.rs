@@ -7,10 +7,8 @@ use anyhow::{Context, bail, ensure};
 use serde_yaml_ng::{Mapping, Value};
 
 use super::value::{Evaluator, mapping, scalar, text};
-use super::{Function, Key, Queue, QueueMapping, Redrive, Table, Template};
+use super::{Function, Key, Queue, Redrive, Table, Template, sources};
 
-/// Lambda's batch size where a mapping does not set one (Lambda API reference).
-const BATCH_SIZE_DEFAULT: u32 = 10;
 /// Lambda's memory where neither function nor globals set it, in MB (Lambda API reference).
 const MEMORY_MB_DEFAULT: u32 = 128;
 /// Lambda's time-out where neither function nor globals set it, in seconds (Lambda API reference).
@@ -28,7 +26,7 @@ const QUEUE_ATTRIBUTES: [&str; 6] = [
 
 /// Reads all resources of the kinds that run on one machine; of other kinds nothing is read.
 pub(super) fn read(template: &Evaluator) -> anyhow::Result<Template> {
-    let (mut tables, mut queues, mut functions) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tables, mut queues, mut functions) = (Vec::new(), Vec::new(), Vec::<Function>::new());
     for (logical_id, resource) in template.resources()? {
         let kind = resource.get("Type").with_context(|| format!("{logical_id}.Type is missing"))?;
         match kind.as_str() {
@@ -39,17 +37,24 @@ pub(super) fn read(template: &Evaluator) -> anyhow::Result<Template> {
             None => bail!("{logical_id}.Type is not a text"),
         }
     }
-    for mapping in functions.iter().flat_map(|function: &Function| &function.queue_mappings) {
-        let known = queues.iter().any(|queue: &Queue| queue.arn == mapping.queue_arn);
-        ensure!(known, "the event {} reads {}, which is no queue of the template", mapping.name, mapping.queue_arn);
+    for function in &functions {
+        for mapping in &function.queue_mappings {
+            let known = queues.iter().any(|queue: &Queue| queue.arn == mapping.queue_arn);
+            ensure!(known, "the event {} reads {}, which is no queue of the template", mapping.name, mapping.queue_arn);
+        }
+        for mapping in &function.stream_mappings {
+            let arn = &mapping.stream_arn;
+            let known = tables.iter().any(|table: &Table| table.stream_arn.as_ref() == Some(arn));
+            ensure!(known, "the event {} reads {arn}, which is no stream of the template", mapping.name);
+        }
     }
     Ok(Template { tables, queues, functions })
 }
 
 /// A resolved mapping that knows where in the template it stands.
-struct Node {
+pub(super) struct Node {
     path: String,
-    entries: Mapping,
+    pub(super) entries: Mapping,
 }
 
 impl Node {
@@ -59,41 +64,41 @@ impl Node {
         Self::resolved(template, logical_id.to_owned(), resource.get("Properties").unwrap_or(&empty))
     }
 
-    fn resolved(template: &Evaluator, path: String, value: &Value) -> anyhow::Result<Self> {
+    pub(super) fn resolved(template: &Evaluator, path: String, value: &Value) -> anyhow::Result<Self> {
         let resolved = template.resolve(value).with_context(|| path.clone())?.unwrap_or(Value::Null);
         Ok(Self { entries: mapping(&resolved).with_context(|| path.clone())?.clone(), path })
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         format!("{}.{name}", self.path)
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.entries.get(name)
     }
 
-    fn child(&self, name: &str) -> anyhow::Result<Option<Self>> {
+    pub(super) fn child(&self, name: &str) -> anyhow::Result<Option<Self>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let path = self.path(name);
         Ok(Some(Self { entries: mapping(value).with_context(|| path.clone())?.clone(), path }))
     }
 
-    fn children(&self, name: &str) -> anyhow::Result<Vec<Self>> {
+    pub(super) fn children(&self, name: &str) -> anyhow::Result<Vec<Self>> {
         let path = self.path(name);
         let items = self.get(name).and_then(Value::as_sequence).with_context(|| format!("{path} is not a list"))?;
         let child = |item| Ok(Self { path: path.clone(), entries: mapping(item).context(path.clone())?.clone() });
         items.iter().map(child).collect()
     }
 
-    fn text(&self, name: &str) -> anyhow::Result<String> {
+    pub(super) fn text(&self, name: &str) -> anyhow::Result<String> {
         self.text_if_any(name)?.with_context(|| format!("{} is missing", self.path(name)))
     }
 
-    fn text_if_any(&self, name: &str) -> anyhow::Result<Option<String>> {
+    pub(super) fn text_if_any(&self, name: &str) -> anyhow::Result<Option<String>> {
         self.get(name).map(scalar).transpose().with_context(|| self.path(name))
     }
 
-    fn number(&self, name: &str) -> anyhow::Result<Option<u32>> {
+    pub(super) fn number(&self, name: &str) -> anyhow::Result<Option<u32>> {
         let Some(text) = self.text_if_any(name)? else { return Ok(None) };
         text.parse().map(Some).with_context(|| format!("{} is {text:?}, not a whole number", self.path(name)))
     }
@@ -128,9 +133,9 @@ fn table(template: &Evaluator, node: &Node) -> anyhow::Result<Table> {
         Some(ttl) if ttl.text("Enabled")? == "true" => Some(ttl.text("AttributeName")?),
         _ => None,
     };
-    let stream_view_type = match node.child("StreamSpecification")? {
-        Some(stream) => Some(stream.text("StreamViewType")?),
-        None => None,
+    let (stream_view_type, stream_arn) = match node.child("StreamSpecification")? {
+        Some(stream) => (Some(stream.text("StreamViewType")?), Some(template.attribute(&node.path, "StreamArn")?)),
+        None => (None, None),
     };
     Ok(Table {
         name: template.name(&node.path)?,
@@ -138,6 +143,7 @@ fn table(template: &Evaluator, node: &Node) -> anyhow::Result<Table> {
         sort_key,
         ttl_attribute,
         stream_view_type,
+        stream_arn,
         logical_id: node.path.clone(),
     })
 }
@@ -203,12 +209,17 @@ fn function(template: &Evaluator, logical_id: &str, resource: &Value) -> anyhow:
     let binary = resource.get("Metadata").and_then(|metadata| metadata.get("BuildProperties"));
     let binary = binary.and_then(|properties| properties.get("Binary")).and_then(Value::as_str);
     let (mut serves_http, mut queue_mappings) = (false, Vec::new());
+    let (mut stream_mappings, mut schedules) = (Vec::new(), Vec::new());
     for (name, event) in properties.get("Events").map(mapping).transpose()?.into_iter().flatten() {
-        let path = format!("{logical_id}.Events.{}", text(name).with_context(|| logical_id.to_owned())?);
+        let name = text(name).with_context(|| logical_id.to_owned())?;
+        let path = format!("{logical_id}.Events.{name}");
         match event.get("Type").and_then(Value::as_str) {
             Some("HttpApi") => serves_http = true,
-            Some("SQS") => queue_mappings.push(queue_mapping(template, text(name)?, path, event)?),
-            _ => bail!("{path}.Type is not known here"),
+            Some("SQS") => queue_mappings.push(sources::queue(template, name, path, event)?),
+            Some("DynamoDB") => stream_mappings.push(sources::stream(template, name, path, event)?),
+            Some("Schedule") => schedules.push(sources::schedule(template, logical_id, name, path, event)?),
+            Some(other) => bail!("{path}.Type is {other}, which is not known here"),
+            None => bail!("{path}.Type is missing"),
         }
     }
     Ok(Function {
@@ -220,39 +231,14 @@ fn function(template: &Evaluator, logical_id: &str, resource: &Value) -> anyhow:
         environment,
         serves_http,
         queue_mappings,
+        stream_mappings,
+        schedules,
         logical_id: logical_id.to_owned(),
     })
 }
 
-fn queue_mapping(template: &Evaluator, name: &str, path: String, event: &Value) -> anyhow::Result<QueueMapping> {
-    let properties = event.get("Properties").with_context(|| format!("{path}.Properties is missing"))?;
-    let node = Node::resolved(template, path, properties)?;
-    let report_batch_item_failures = match node.get("FunctionResponseTypes") {
-        None => false,
-        Some(Value::Sequence(types)) => match types.as_slice() {
-            [] => false,
-            [only] if only.as_str() == Some("ReportBatchItemFailures") => true,
-            _ => bail!("{} is not known here", node.path("FunctionResponseTypes")),
-        },
-        Some(_) => bail!("{} is not a list", node.path("FunctionResponseTypes")),
-    };
-    let known = ["Queue", "BatchSize", "MaximumBatchingWindowInSeconds", "FunctionResponseTypes", "ScalingConfig"];
-    // A mapping's other properties (a filter deletes what it does not match) change what happens to messages.
-    for property in node.entries.keys().filter_map(Value::as_str) {
-        ensure!(known.contains(&property), "{} is not known here", node.path(property));
-    }
-    let scaling = node.child("ScalingConfig")?;
-    Ok(QueueMapping {
-        name: name.to_owned(),
-        queue_arn: node.text("Queue")?,
-        batch_size: node.number("BatchSize")?.unwrap_or(BATCH_SIZE_DEFAULT),
-        batching_window: seconds(node.number("MaximumBatchingWindowInSeconds")?.unwrap_or(0)),
-        report_batch_item_failures,
-        maximum_concurrency: scaling.map(|scaling| scaling.number("MaximumConcurrency")).transpose()?.flatten(),
-    })
-}
-
-fn seconds(count: u32) -> Duration {
+/// A number of seconds.
+pub(super) fn seconds(count: u32) -> Duration {
     Duration::from_secs(u64::from(count))
 }
 

@@ -4,6 +4,9 @@ use super::*;
 
 const OURS: &str = include_str!("../../../template.yaml");
 
+const SPILL_STREAM: &str =
+    "arn:aws:dynamodb:us-east-1:000000000000:table/holdfast-SpillTable/stream/2026-01-01T00:00:00.000";
+
 fn ours() -> Template {
     Template::parse(OURS).unwrap()
 }
@@ -22,10 +25,11 @@ fn the_tables_are_those_of_the_template() {
     for table in &template.tables {
         assert_eq!(table.name, format!("holdfast-{}", table.logical_id));
         assert_eq!((&table.partition_key, table.sort_key.as_ref()), (&key("pk"), Some(&key("sk"))));
-        assert_eq!(table.ttl_attribute.as_deref(), Some("ttl"));
+        let spills = table.logical_id == "SpillTable";
+        assert_eq!(table.ttl_attribute.as_deref(), (!spills).then_some("ttl"));
+        assert_eq!(table.stream_view_type.as_deref(), spills.then_some("KEYS_ONLY"));
+        assert_eq!(table.stream_arn.as_deref(), spills.then_some(SPILL_STREAM));
     }
-    assert_eq!(template.table("EventsTable").unwrap().stream_view_type, None);
-    assert_eq!(template.table("SpillTable").unwrap().stream_view_type.as_deref(), Some("NEW_IMAGE"));
 }
 
 #[test]
@@ -38,9 +42,9 @@ fn the_queues_are_those_of_the_template() {
     assert_eq!(events.attributes["VisibilityTimeout"], "361");
     assert_eq!(events.attributes["MessageRetentionPeriod"], "345600");
     assert_eq!(events.attributes["SqsManagedSseEnabled"], "true");
-    assert_eq!(events.redrive, Some(Redrive { dead_letter_arn: quarantine.arn.clone(), max_receive_count: 10 }));
+    assert_eq!(events.redrive, Some(Redrive { dead_letter_arn: quarantine.arn.clone(), max_receive_count: 25 }));
     let policy: serde_json::Value = serde_json::from_str(&events.attributes["RedrivePolicy"]).unwrap();
-    assert_eq!(policy, serde_json::json!({"deadLetterTargetArn": quarantine.arn, "maxReceiveCount": 10}));
+    assert_eq!(policy, serde_json::json!({"deadLetterTargetArn": quarantine.arn, "maxReceiveCount": 25}));
     let allowed: serde_json::Value = serde_json::from_str(&quarantine.attributes["RedriveAllowPolicy"]).unwrap();
     assert_eq!(allowed["sourceQueueArns"], serde_json::json!([events.arn]));
     assert_eq!(quarantine.redrive, None);
@@ -54,7 +58,6 @@ fn the_functions_are_those_of_the_template() {
     assert_eq!((ingest.binary.as_str(), ingest.memory_mb, ingest.timeout.as_secs()), ("ingest", 256, 10));
     assert_eq!((consume.binary.as_str(), consume.memory_mb, consume.timeout.as_secs()), ("consume", 512, 60));
     assert_eq!((ingest.serves_http, consume.serves_http), (true, false));
-    assert!(ingest.queue_mappings.is_empty());
     let pairs = |function: &Function| -> Vec<String> {
         function.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()
     };
@@ -65,6 +68,7 @@ fn the_functions_are_those_of_the_template() {
             "EVENTS_TABLE_NAME=holdfast-EventsTable",
             "EVENT_BYTES_MAX=262144",
             "REQUEST_BYTES_MAX=1048576",
+            "SPILL_TABLE_NAME=holdfast-SpillTable",
         ]
     );
     assert_eq!(
@@ -72,18 +76,62 @@ fn the_functions_are_those_of_the_template() {
         [
             "DEAD_LETTERS_RETENTION_DAYS=90",
             "DEAD_LETTERS_TABLE_NAME=holdfast-DeadLettersTable",
+            "EVENTS_QUEUE_URL=https://sqs.us-east-1.amazonaws.com/000000000000/holdfast-events",
             "EVENTS_TABLE_NAME=holdfast-EventsTable",
+            "QUARANTINE_QUEUE_URL=https://sqs.us-east-1.amazonaws.com/000000000000/holdfast-quarantine",
+            "RECEIVES_MAX=25",
+            "SPILL_TABLE_NAME=holdfast-SpillTable",
+        ]
+    );
+}
+
+#[test]
+fn what_invokes_consume_is_as_in_the_template() {
+    let template = ours();
+    let (ingest, consume) =
+        (template.function("IngestFunction").unwrap(), template.function("ConsumeFunction").unwrap());
+    assert!(ingest.queue_mappings.is_empty() && ingest.stream_mappings.is_empty() && ingest.schedules.is_empty());
+    assert_eq!(
+        consume.queue_mappings,
+        [
+            QueueMapping {
+                name: "Queue".to_owned(),
+                queue_arn: template.queue("EventsQueue").unwrap().arn.clone(),
+                batch_size: 10,
+                batching_window: Duration::from_secs(1),
+                report_batch_item_failures: true,
+                maximum_concurrency: Some(50),
+            },
+            QueueMapping {
+                name: "Quarantine".to_owned(),
+                queue_arn: template.queue("QuarantineQueue").unwrap().arn.clone(),
+                batch_size: 1,
+                batching_window: Duration::ZERO,
+                report_batch_item_failures: true,
+                maximum_concurrency: Some(2),
+            },
         ]
     );
     assert_eq!(
-        consume.queue_mappings,
-        [QueueMapping {
-            name: "Queue".to_owned(),
-            queue_arn: template.queue("EventsQueue").unwrap().arn.clone(),
+        consume.stream_mappings,
+        [StreamMapping {
+            name: "Spill".to_owned(),
+            stream_arn: SPILL_STREAM.to_owned(),
             batch_size: 10,
-            batching_window: Duration::from_secs(1),
+            batching_window: Duration::ZERO,
+            bisect_batch_on_function_error: true,
+            maximum_retry_attempts: Some(10),
+            maximum_record_age: None,
             report_batch_item_failures: true,
-            maximum_concurrency: Some(50),
+            filter: Filter::parse(&[r#"{"eventName":["INSERT"]}"#]).unwrap(),
+        }]
+    );
+    assert_eq!(
+        consume.schedules,
+        [Schedule {
+            name: "Sweep".to_owned(),
+            rule_arn: "arn:aws:events:us-east-1:000000000000:rule/holdfast-ConsumeFunctionSweep".to_owned(),
+            period: Duration::from_mins(5),
         }]
     );
 }
@@ -98,7 +146,10 @@ fn a_message_stays_invisible_for_six_time_outs_and_the_window() {
             assert!(visibility >= 6 * function.timeout.as_secs() + mapping.batching_window.as_secs());
             assert!(mapping.report_batch_item_failures);
             assert!(mapping.batch_size <= 10 || mapping.batching_window.as_secs() >= 1);
-            assert!(queue.redrive.as_ref().unwrap().max_receive_count >= 5);
+            // What leaves the quarantine is stored or dead-lettered; nothing is behind it.
+            let receives = queue.redrive.as_ref().map(|redrive| redrive.max_receive_count);
+            assert!(receives.is_none_or(|receives| receives >= 5));
+            assert_eq!(receives.is_none(), queue.logical_id == "QuarantineQueue");
         }
     }
 }
@@ -156,8 +207,8 @@ fn errors_name_resource_and_property() {
         ),
         ("Resources: {F: {Type: AWS::Serverless::Function}}", "F.Metadata.BuildProperties.Binary is missing"),
         (
-            "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Events: {E: {Type: Schedule}}}, Metadata: {BuildProperties: {Binary: f}}}}",
-            "F.Events.E.Type is not known here",
+            "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Events: {E: {Type: Kinesis}}}, Metadata: {BuildProperties: {Binary: f}}}}",
+            "F.Events.E.Type is Kinesis, which is not known here",
         ),
         (
             "Resources: {F: {Type: AWS::Serverless::Function, Properties: {Events: {E: {Type: SQS, Properties: {Queue: a, FilterCriteria: {}}}}}, Metadata: {BuildProperties: {Binary: f}}}}",
@@ -171,6 +222,73 @@ fn errors_name_resource_and_property() {
         let error = error(text);
         assert!(error.starts_with(said), "{text}\n{error}");
     }
+}
+
+/// A function with one event on a table with a stream.
+fn with_event(kind: &str, properties: &str) -> String {
+    format!(
+        "{{Resources: {{T: {{Type: AWS::DynamoDB::Table, Properties: {{AttributeDefinitions: [{{AttributeName: pk, \
+         AttributeType: S}}], KeySchema: [{{AttributeName: pk, KeyType: HASH}}], StreamSpecification: {{StreamViewType: \
+         KEYS_ONLY}}}}}}, N: {{Type: AWS::DynamoDB::Table, Properties: {{AttributeDefinitions: [{{AttributeName: pk, \
+         AttributeType: S}}], KeySchema: [{{AttributeName: pk, KeyType: HASH}}]}}}}, F: {{Type: \
+         AWS::Serverless::Function, Metadata: {{BuildProperties: {{Binary: f}}}}, Properties: {{Events: {{E: {{Type: \
+         {kind}, Properties: {{{properties}}}}}}}}}}}}}}}"
+    )
+}
+
+#[test]
+fn errors_of_streams_and_schedules_name_event_and_property() {
+    let stream = |more: &str| with_event("DynamoDB", &format!("Stream: arn, StartingPosition: TRIM_HORIZON, {more}"));
+    for (text, said) in [
+        (with_event("DynamoDB", "Stream: arn"), "F.Events.E.StartingPosition is missing"),
+        (with_event("DynamoDB", "Stream: arn, StartingPosition: LATEST"), "F.Events.E.StartingPosition is LATEST, not"),
+        (with_event("DynamoDB", "StartingPosition: TRIM_HORIZON"), "F.Events.E.Stream is missing"),
+        (stream(""), "the event E reads arn, which is no stream of the template"),
+        (
+            with_event("DynamoDB", "Stream: !GetAtt N.StreamArn, StartingPosition: TRIM_HORIZON"),
+            "F.Events.E: Stream: !GetAtt: N has no StreamSpecification, and so no stream",
+        ),
+        (stream("ParallelizationFactor: 2"), "F.Events.E.ParallelizationFactor is not known here"),
+        (stream("DestinationConfig: {}"), "F.Events.E.DestinationConfig is not known here"),
+        (stream("BatchSize: 0"), "F.Events.E.BatchSize is not a number from 1 to 10000"),
+        (stream("BisectBatchOnFunctionError: maybe"), "F.Events.E.BisectBatchOnFunctionError is \"maybe\", not"),
+        (stream("MaximumRetryAttempts: -2"), "F.Events.E.MaximumRetryAttempts is \"-2\", not a whole number"),
+        (stream("MaximumRetryAttempts: 10001"), "F.Events.E.MaximumRetryAttempts is neither -1 nor a number from 0 to"),
+        (stream("MaximumRecordAgeInSeconds: 59"), "F.Events.E.MaximumRecordAgeInSeconds is neither -1 nor a number"),
+        (stream("FilterCriteria: {Filters: {}}"), "F.Events.E.FilterCriteria.Filters is not a list"),
+        (
+            stream("FilterCriteria: {Filters: [{Pattern: '{\"a\":[{\"suffix\":\"x\"}]}'}]}"),
+            "F.Events.E.FilterCriteria.Filters: the pattern {\"a\":[{\"suffix\":\"x\"}]}: a: {\"suffix\":\"x\"} is not known",
+        ),
+        (with_event("Schedule", "Enabled: true"), "F.Events.E.Enabled is not known here"),
+        (with_event("Schedule", ""), "F.Events.E.Schedule is missing"),
+        (
+            with_event("Schedule", "Schedule: cron(0 12 * * ? *)"),
+            "F.Events.E.Schedule is \"cron(0 12 * * ? *)\": only rate(…) is known here",
+        ),
+    ] {
+        let error = error(&text);
+        assert!(error.starts_with(said), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn what_a_stream_does_not_set_is_as_in_aws() {
+    let read = |more: &str| {
+        let properties = format!("Stream: !GetAtt T.StreamArn, StartingPosition: TRIM_HORIZON{more}");
+        let template = Template::parse(&with_event("DynamoDB", &properties)).unwrap();
+        template.function("F").unwrap().stream_mappings[0].clone()
+    };
+    for more in ["", ", MaximumRetryAttempts: -1, MaximumRecordAgeInSeconds: -1, FilterCriteria: {Filters: []}"] {
+        let mapping = read(more);
+        assert_eq!((mapping.batch_size, mapping.batching_window), (100, Duration::ZERO));
+        assert_eq!((mapping.maximum_retry_attempts, mapping.maximum_record_age), (None, None));
+        assert!(!mapping.bisect_batch_on_function_error && !mapping.report_batch_item_failures);
+        assert_eq!(mapping.filter, Filter::default());
+    }
+    let mapping = read(", MaximumRetryAttempts: 0, MaximumRecordAgeInSeconds: 60, MaximumBatchingWindowInSeconds: 5");
+    assert_eq!((mapping.maximum_retry_attempts, mapping.maximum_record_age), (Some(0), Some(Duration::from_mins(1))));
+    assert_eq!(mapping.batching_window, Duration::from_secs(5));
 }
 
 #[test]

@@ -11,6 +11,9 @@ use super::{ACCOUNT, REGION, STACK_NAME, Settings};
 /// How deep values, functions and conditions may nest or refer to one another; the template's own need six.
 const DEPTH_MAX: usize = 32;
 
+/// The last part of every stream's ARN, where AWS would put the time at which the stream was made.
+const STREAM_LABEL: &str = "2026-01-01T00:00:00.000";
+
 /// A template with everything that its values refer to.
 pub(super) struct Evaluator {
     document: Value,
@@ -124,6 +127,12 @@ impl Evaluator {
     /// What `!GetAtt` of a resource gives in AWS.
     pub(super) fn attribute(&self, logical_id: &str, attribute: &str) -> anyhow::Result<String> {
         let kind = self.kind(logical_id)?;
+        if (kind, attribute) == ("AWS::DynamoDB::Table", "StreamArn") {
+            let properties = self.resource(logical_id)?.get("Properties");
+            let stream = properties.and_then(|properties| properties.get("StreamSpecification"));
+            ensure!(stream.is_some(), "{logical_id} has no StreamSpecification, and so no stream");
+            return Ok(format!("{}/stream/{STREAM_LABEL}", self.attribute(logical_id, "Arn")?));
+        }
         ensure!(attribute == "Arn", "{attribute} of {logical_id} is not known");
         let name = self.name(logical_id)?;
         Ok(match kind {
