@@ -42,7 +42,7 @@ fn the_queues_are_those_of_the_template() {
     assert_eq!(events.attributes["VisibilityTimeout"], "361");
     assert_eq!(events.attributes["MessageRetentionPeriod"], "345600");
     assert_eq!(events.attributes["SqsManagedSseEnabled"], "true");
-    assert_eq!(events.redrive, Some(Redrive { dead_letter_arn: quarantine.arn.clone(), max_receive_count: 25 }));
+    assert_eq!(events.redrive, Some(Redrive { dead_letter_arn: quarantine.arn.clone(), max_receive_count: 60 }));
     let policy: serde_json::Value = serde_json::from_str(&events.attributes["RedrivePolicy"]).unwrap();
     assert_eq!(policy, serde_json::json!({"deadLetterTargetArn": quarantine.arn, "maxReceiveCount": 25}));
     let allowed: serde_json::Value = serde_json::from_str(&quarantine.attributes["RedriveAllowPolicy"]).unwrap();
@@ -79,7 +79,7 @@ fn the_functions_are_those_of_the_template() {
             "EVENTS_QUEUE_URL=https://sqs.us-east-1.amazonaws.com/000000000000/holdfast-events",
             "EVENTS_TABLE_NAME=holdfast-EventsTable",
             "QUARANTINE_QUEUE_URL=https://sqs.us-east-1.amazonaws.com/000000000000/holdfast-quarantine",
-            "RECEIVES_MAX=25",
+            "RECEIVES_MAX=60",
             "SPILL_TABLE_NAME=holdfast-SpillTable",
         ]
     );
