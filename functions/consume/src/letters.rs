@@ -63,7 +63,9 @@ impl Letters<'_> {
         }
         let mut reasons = BTreeMap::new();
         for Letter { key, reason, stage, .. } in written {
-            tracing::warn!(partition = key.pk, letter = key.sk, reason, stage = stage.tag(), "dead-lettered");
+            let project = key.pk.rsplit_once('#').map_or("", |(project, _)| project);
+            let id = key.sk.split_once('#').map_or("", |(_, id)| id);
+            tracing::warn!(project, id, reason, stage = stage.tag(), "dead-lettered");
             *reasons.entry(reason.clone()).or_insert(0) += 1;
         }
         reasons
