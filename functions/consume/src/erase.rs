@@ -15,8 +15,10 @@ use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, delete_a
 
 /// The sort key of a tombstone.
 pub const SORT: &str = "DELETED";
-/// Up to when everything is erased, in milliseconds.
+/// Up to when everything is to be erased, in milliseconds.
 const MOMENT: &str = "until";
+/// Up to when everything has been looked through, in milliseconds. What is inserted later looks for the tombstone itself.
+const DONE: &str = "done";
 
 fn tombstone_key(partition: &str) -> Key {
     Key { pk: partition.to_owned(), sk: SORT.to_owned() }
@@ -36,40 +38,72 @@ pub async fn erase(
     moment: Timestamp,
     out_of_time: &dyn Fn() -> bool,
 ) -> Result<(), Cause> {
-    let moment = write_tombstone(table, partition, moment).await?;
+    let tombstone = write_tombstone(table, partition, moment).await?;
+    // So a deletion that is delivered again, as with others that took too long, does not begin anew.
+    if tombstone.done.is_some_and(|done| done >= tombstone.until) {
+        return Ok(());
+    }
     let mut after = None;
     loop {
         let page = table.query(partition, "E#", after.as_deref()).await?;
         let expired = page.iter().filter(|(_, attributes)| {
-            attributes.get("time").and_then(Value::number).is_some_and(|millis| millis <= moment.as_millis())
+            let time = attributes.get("time").and_then(Value::number);
+            time.is_some_and(|millis| millis <= tombstone.until.as_millis())
         });
         delete_all(table, &expired.map(|(key, _)| key.clone()).collect::<Vec<_>>()).await?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
+        let Some((last, _)) = page.last() else { break };
         after = Some(last.sk.clone());
         if out_of_time() {
             return Err(Cause::Unstarted);
         }
     }
+    let done = Tombstone { done: Some(tombstone.until), ..tombstone };
+    // If somebody has moved it on in the meantime, that deletion looks through everything itself.
+    table.replace(&done.item(partition), tombstone.guard()).await.map_err(Replace::cause)?;
+    Ok(())
+}
+
+/// What a tombstone says.
+#[derive(Clone, Copy)]
+struct Tombstone {
+    until: Timestamp,
+    done: Option<Timestamp>,
+}
+
+impl Tombstone {
+    fn read(attributes: &Attributes) -> Option<Self> {
+        let done = attributes.get(DONE).and_then(Value::number).map(Timestamp::from_millis_clamped);
+        Some(Self { until: moment_of(attributes)?, done })
+    }
+
+    fn item(self, partition: &str) -> Item {
+        let mut item = Item { key: tombstone_key(partition), attributes: BTreeMap::new() };
+        item.number(MOMENT, self.until.as_millis());
+        if let Some(done) = self.done {
+            item.number(DONE, done.as_millis());
+        }
+        item
+    }
+
+    fn guard(self) -> Guard {
+        Guard::Equals(MOMENT, self.until.as_millis())
+    }
 }
 
 /// Makes sure that the tombstone says at least `moment`. Returns what it says.
-async fn write_tombstone(table: &impl Table, partition: &str, moment: Timestamp) -> Result<Timestamp, Cause> {
+async fn write_tombstone(table: &impl Table, partition: &str, moment: Timestamp) -> Result<Tombstone, Cause> {
     let key = tombstone_key(partition);
     for attempt in 0..CONFLICTS_MAX {
         pause_before(attempt).await;
         let found = get_all(table, vec![key.clone()], None).await?;
-        let present = found.get(&key).and_then(moment_of);
-        if let Some(present) = present.filter(|present| *present >= moment) {
+        let present = found.get(&key).and_then(Tombstone::read);
+        if let Some(present) = present.filter(|present| present.until >= moment) {
             return Ok(present);
         }
-        let mut item = Item { key: key.clone(), attributes: BTreeMap::new() };
-        item.number(MOMENT, moment.as_millis());
-        let guard = present.map_or(Guard::Absent, |present| Guard::Equals(MOMENT, present.as_millis()));
-        match table.replace(&item, guard).await {
-            Ok(true) => return Ok(moment),
-            Ok(false) => {}
-            Err(Replace::Failed(cause)) => return Err(cause),
-            Err(Replace::Refused(_)) => return Err(Cause::Denied),
+        let next = Tombstone { until: moment, done: present.and_then(|present| present.done) };
+        let guard = present.map_or(Guard::Absent, Tombstone::guard);
+        if table.replace(&next.item(partition), guard).await.map_err(Replace::cause)? {
+            return Ok(next);
         }
     }
     Err(Cause::Contended)

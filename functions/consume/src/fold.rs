@@ -20,6 +20,9 @@ use crate::profile::{Profile, SORT, VERSION};
 use crate::store::{Case, partition};
 use crate::table::{Guard, Key, Replace, Table, get_all, pause_before};
 
+/// Persons of several ids that are worked on at the same time: each may take 50 profiles, so memory bounds them.
+const JOINED_IN_FLIGHT: usize = 2;
+
 /// The operations on one id.
 type Operations = Vec<Operation>;
 /// Profiles by id, each with the version that it was read with; `None` if there is none.
@@ -43,29 +46,44 @@ pub async fn fold_profiles(table: &impl Table, cases: &mut [Case<'_>], out_of_ti
             operations.entry(id).or_default().push((position, operation));
         }
     }
-    // Those that reach former ids come one after another, since they may reach the same; the others cannot meet.
     let (alone, joined): (Vec<_>, Vec<_>) =
         operations.into_iter().partition(|(_, operations)| !operations.iter().any(|(_, one)| one.reaches_others()));
-    let mut results: Vec<_> = stream::iter(alone)
-        .map(|((project, id), operations)| async move {
-            let (positions, operations): (Vec<_>, Operations) = operations.into_iter().unzip();
-            (positions, fold(table, &project, &id, &operations, &|| false).await)
-        })
-        .buffer_unordered(IN_FLIGHT)
-        .collect()
-        .await;
-    for ((project, id), operations) in joined {
-        let (positions, operations): (Vec<_>, Operations) = operations.into_iter().unzip();
-        let in_time = !out_of_time();
-        let result =
-            if in_time { fold(table, &project, &id, &operations, out_of_time).await } else { Err(Cause::Unstarted) };
-        results.push((positions, result));
-    }
-    for (positions, result) in results {
+    let mut results = fold_at_once(table, alone, IN_FLIGHT, &|| false).await;
+    results.extend(fold_at_once(table, joined, JOINED_IN_FLIGHT, out_of_time).await);
+    // Two that reach the same former id meet there, and then one may come too late every time. It has another turn, with
+    // nothing beside it.
+    let (again, mut results): (Vec<_>, Vec<_>) =
+        results.into_iter().partition(|(_, result)| *result == Err(Cause::Contended));
+    let again = again.into_iter().map(|(work, _)| work).collect();
+    results.extend(fold_at_once(table, again, 1, out_of_time).await);
+    for ((_, operations), result) in results {
         if let Err(cause) = result {
-            positions.into_iter().for_each(|position| cases[position].retry(cause));
+            operations.into_iter().for_each(|(position, _)| cases[position].retry(cause));
         }
     }
+}
+
+/// What is to be folded into one profile: project and id, and the operations, each with the position of its event.
+type Work = ((String, String), Vec<(usize, Operation)>);
+
+/// Folds into several profiles at a time. What comes too late is not begun.
+async fn fold_at_once(
+    table: &impl Table,
+    work: Vec<Work>,
+    at_once: usize,
+    out_of_time: &dyn Fn() -> bool,
+) -> Vec<(Work, Result<(), Cause>)> {
+    stream::iter(work)
+        .map(|((project, id), operations)| async move {
+            let said: Operations = operations.iter().map(|(_, operation)| operation.clone()).collect();
+            let in_time = !out_of_time();
+            let result =
+                if in_time { fold(table, &project, &id, &said, out_of_time).await } else { Err(Cause::Unstarted) };
+            (((project, id), operations), result)
+        })
+        .buffer_unordered(at_once)
+        .collect()
+        .await
 }
 
 /// Folds operations into the profile of an id, and what reaches further into those of its former ids.

@@ -142,6 +142,17 @@ pub enum Replace {
     Failed(Cause),
 }
 
+impl Replace {
+    /// The cause, of an item that is ours altogether: only the table's own settings can refuse it for good.
+    #[must_use]
+    pub fn cause(self) -> Cause {
+        match self {
+            Replace::Refused(_) => Cause::Denied,
+            Replace::Failed(cause) => cause,
+        }
+    }
+}
+
 /// How often an insert that may pass is tried within one invocation.
 const ROUNDS: u32 = 3;
 /// The pause before the second round; it doubles each time.
