@@ -51,7 +51,7 @@ fn the_types_of_aws_stay_in_the_adapters_and_shells() {
         "main.rs",
         "settle.rs",
     ];
-    for folder in ["shared/src", "functions/ingest/src", "functions/consume/src"] {
+    for folder in ["shared/src", "functions/ingest/src", "functions/consume/src", "cli/src"] {
         for file in rust_files(folder) {
             let name = file.file_name().unwrap().to_str().unwrap();
             let text = std::fs::read_to_string(&file).unwrap();
@@ -75,7 +75,7 @@ fn a_status_is_written_in_one_place() {
 
 #[test]
 fn every_file_says_what_it_is_for_and_is_short_enough_to_read_in_one_go() {
-    for folder in ["shared", "functions", "local", "tests"] {
+    for folder in ["shared", "functions", "cli", "local", "tests"] {
         for file in rust_files(folder) {
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(text.starts_with("//! "), "{} does not begin with what it is for", file.display());
@@ -95,7 +95,7 @@ fn every_promise_names_a_test_that_exists() {
     let table = std::fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
     let table = table.split("## Promises and invariants").nth(1).unwrap().split("\n## ").next().unwrap();
     let mut sources = String::new();
-    for folder in ["shared", "functions", "local", "tests"] {
+    for folder in ["shared", "functions", "cli", "local", "tests"] {
         for file in rust_files(folder) {
             sources.push_str(&std::fs::read_to_string(file).unwrap());
         }

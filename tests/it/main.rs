@@ -5,6 +5,7 @@
 mod accept;
 mod architecture;
 mod bad_input;
+mod dead_letters;
 mod delivery;
 mod openapi;
 mod profiles;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shared::clock::Timestamp;
-use shared::keys::is_project;
+use shared::keys::{is_project, is_write_key_hash};
 use shared::limits::DEAD_LETTER_PART_BYTES_MAX;
 use shared::message::{Message, Refused};
 use shared::outcome::Reason;
@@ -59,6 +59,12 @@ impl State {
             State::Discarded => "discarded",
         }
     }
+
+    /// The state with this word; `None` if it is none that this code knows.
+    #[must_use]
+    pub fn of_tag(tag: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.tag() == tag)
+    }
 }
 
 /// The attributes of a letter's head, which has its first part.
@@ -87,12 +93,16 @@ pub mod attribute {
     pub const RECEIVE_COUNT: &str = "receive_count";
     /// How many items its body is spread over (number).
     pub const PARTS: &str = "parts";
+    /// How many bytes its body has, all parts together (number).
+    pub const BYTES: &str = "bytes";
     /// A part of the body.
     pub const BODY: &str = "body";
     /// What has been done about it.
     pub const STATE: &str = "state";
     /// How often it was sent round again (number).
     pub const REDRIVES: &str = "redrives";
+    /// When it was last sent round again; absent if it never was.
+    pub const REDRIVEN_AT: &str = "redriven_at";
     /// What the person who discarded it said.
     pub const NOTE: &str = "note";
     /// The number that changes with every write (number).
@@ -146,11 +156,12 @@ fn key(project: &str, first_seen: Timestamp, id: &str) -> Key {
 }
 
 impl Letter {
-    /// A message that cannot be read, or must not be. Its project is the one that its sender gave it as a group; one that
-    /// was sent round again is the letter that it was.
+    /// A message that cannot be read, or must not be. Its project is the one that its sender gave it as a group, unless that
+    /// is the hash of a write key, which could pass for one; one that was sent round again is the letter that it was.
     #[must_use]
     pub fn of_message(delivery: &Delivery, stage: Stage, reason: Reason, detail: &str) -> Self {
-        let project = Some(delivery.group.as_str()).filter(|group| is_project(group)).unwrap_or(UNKNOWN_PROJECT);
+        let is_known = is_project(&delivery.group) && !is_write_key_hash(&delivery.group);
+        let project = if is_known { delivery.group.as_str() } else { UNKNOWN_PROJECT };
         let new = || key(project, delivery.sent_at, &format!("m:{}", delivery.message_id));
         Self {
             key: delivery.redrive.as_ref().map_or_else(new, Redrive::letter),
@@ -225,6 +236,7 @@ impl Letter {
         item.number(name::REDRIVES, 0);
         item.number(name::VERSION, 1);
         item.number(name::PARTS, i64::try_from(parts.len()).unwrap_or(i64::MAX));
+        item.number(name::BYTES, i64::try_from(self.body.len()).unwrap_or(i64::MAX));
         item.text(name::BODY, parts.first().copied().unwrap_or_default());
         item.number(name::TTL, ttl);
         self.say_why(&mut item, now);
@@ -263,20 +275,124 @@ pub fn settled(head: &Attributes, redrive: &Redrive) -> Option<(Item, i64)> {
     Some((item, version))
 }
 
+/// The head of a letter that is sent round again, with the number of its version before, and what its message says of it;
+/// `None` if it is no head.
+#[must_use]
+pub fn redriven(key: &Key, head: &Attributes, now: Timestamp) -> Option<(Item, i64, Redrive)> {
+    let (mut item, version) = next(key, head)?;
+    let round = head.get(name::REDRIVES).and_then(Value::number).unwrap_or(0) + 1;
+    item.text(name::STATE, State::Redriven.tag());
+    item.number(name::REDRIVES, round);
+    item.text(name::REDRIVEN_AT, now.to_string());
+    Some((item, version, Redrive { pk: key.pk.clone(), sk: key.sk.clone(), round }))
+}
+
+/// The head of a letter that need not be stored, with the number of its version before; `None` if it is no head.
+#[must_use]
+pub fn discarded(key: &Key, head: &Attributes, note: &str) -> Option<(Item, i64)> {
+    let (mut item, version) = next(key, head)?;
+    item.text(name::STATE, State::Discarded.tag());
+    item.text(name::NOTE, note);
+    Some((item, version))
+}
+
 /// The head as an item of the next version, if it waits for what comes of `redrive`.
 fn open(head: &Attributes, redrive: &Redrive) -> Option<(Item, i64)> {
-    let number = |name| head.get(name).and_then(Value::number);
     let is_open = head.get(name::STATE).and_then(Value::text) == Some(State::Redriven.tag())
-        && number(name::REDRIVES) == Some(redrive.round);
-    let version = number(name::VERSION)?;
-    let mut item = Item { key: redrive.letter(), attributes: BTreeMap::new() };
+        && head.get(name::REDRIVES).and_then(Value::number) == Some(redrive.round);
+    next(&redrive.letter(), head).filter(|_| is_open)
+}
+
+/// The head as an item of the next version, and the number of this one.
+fn next(key: &Key, head: &Attributes) -> Option<(Item, i64)> {
+    let version = head.get(name::VERSION).and_then(Value::number)?;
+    let mut item = Item { key: key.clone(), attributes: BTreeMap::new() };
     for name in HEAD {
         if let Some(value) = head.get(*name) {
             item.attributes.insert(name, value.clone());
         }
     }
     item.number(name::VERSION, version + 1);
-    is_open.then_some((item, version))
+    Some((item, version))
+}
+
+/// What a letter's head says, but for the body. Words and times are as they stand there, so that what a newer code has
+/// written can be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Where the letter is.
+    pub key: Key,
+    /// The tag of its reason.
+    pub reason: String,
+    /// The tag of its [`Stage`].
+    pub stage: String,
+    /// What exactly is wrong, for a person.
+    pub detail: String,
+    /// The source that it came by; empty if unknown.
+    pub source: String,
+    /// The call that a refused item came by; empty for others.
+    pub call: String,
+    /// When it came to us.
+    pub first_seen: String,
+    /// When it was last found that it can never be stored.
+    pub last_seen: String,
+    /// The version of the code that found it out.
+    pub code_version: String,
+    /// The version of the code that enqueued it; empty if unknown.
+    pub enqueued_by: String,
+    /// How often it was found out.
+    pub attempts: i64,
+    /// How often its message had been received.
+    pub receive_count: i64,
+    /// How many items its body is spread over.
+    pub parts: i64,
+    /// How many bytes its body has.
+    pub bytes: i64,
+    /// The tag of its [`State`].
+    pub state: String,
+    /// How often it was sent round again.
+    pub redrives: i64,
+    /// When it was last sent round again; empty if it never was.
+    pub redriven_at: String,
+    /// What the person who discarded it said; empty if nobody has.
+    pub note: String,
+}
+
+impl Head {
+    /// Reads an item of the table; `None` if it is no letter's head. Further parts of bodies are none.
+    #[must_use]
+    pub fn read(key: &Key, attributes: &Attributes) -> Option<Self> {
+        attributes.get(name::REASON)?;
+        let text = |name| attributes.get(name).and_then(Value::text).unwrap_or_default().to_owned();
+        let number = |name| attributes.get(name).and_then(Value::number).unwrap_or(0);
+        Some(Self {
+            key: key.clone(),
+            reason: text(name::REASON),
+            stage: text(name::STAGE),
+            detail: text(name::DETAIL),
+            source: text(name::SOURCE),
+            call: text(name::CALL),
+            first_seen: text(name::FIRST_SEEN),
+            last_seen: text(name::LAST_SEEN),
+            code_version: text(name::CODE_VERSION),
+            enqueued_by: text(name::ENQUEUED_BY),
+            attempts: number(name::ATTEMPTS),
+            receive_count: number(name::RECEIVE_COUNT),
+            parts: number(name::PARTS),
+            bytes: number(name::BYTES),
+            state: text(name::STATE),
+            redrives: number(name::REDRIVES),
+            redriven_at: text(name::REDRIVEN_AT),
+            note: text(name::NOTE),
+        })
+    }
+
+    /// Whether the body is an item as its producer wrote it, and not a message. The stage alone does not tell: an item that
+    /// was sent round again may have been found unstorable at a later one.
+    #[must_use]
+    pub fn holds_item(&self) -> bool {
+        !self.call.is_empty() || self.stage == Stage::Ingest.tag()
+    }
 }
 
 /// Every attribute of a head.
@@ -293,9 +409,11 @@ pub const HEAD: &[&str] = &[
     name::ATTEMPTS,
     name::RECEIVE_COUNT,
     name::PARTS,
+    name::BYTES,
     name::BODY,
     name::STATE,
     name::REDRIVES,
+    name::REDRIVEN_AT,
     name::NOTE,
     name::VERSION,
     name::TTL,
@@ -312,16 +430,30 @@ mod tests {
     use super::*;
 
     fn letter(body: String) -> Letter {
+        letter_in(String::new(), body)
+    }
+
+    fn letter_in(group: String, body: String) -> Letter {
         let delivery = Delivery {
             message_id: "id-1".into(),
             body,
             receive_count: 3,
             sent_at: Timestamp::from_millis(1_700_000_000_000).unwrap(),
             receipt_handle: String::new(),
-            group: String::new(),
+            group,
             redrive: None,
         };
         Letter::of_message(&delivery, Stage::Decode, Reason::UndecodableMessage, "not a message")
+    }
+
+    #[test]
+    fn a_letter_is_its_groups_if_that_is_a_project() {
+        let hash = shared::keys::write_key_hash("a key that nobody could check");
+        for (group, expected) in
+            [("dev", "dev"), ("", UNKNOWN_PROJECT), ("a#b", UNKNOWN_PROJECT), (&hash, UNKNOWN_PROJECT)]
+        {
+            assert_eq!(letter_in(group.to_owned(), String::new()).key.pk, format!("{expected}#2023-11-14"));
+        }
     }
 
     #[test]
@@ -364,16 +496,35 @@ mod tests {
         let redrive = Redrive { pk: item.key.pk.clone(), sk: item.key.sk.clone(), round: 1 };
         assert_eq!(letter.again(&head(&item), &redrive, now), None, "it has not been sent round");
 
-        let mut sent = item.clone();
-        sent.text(name::STATE, State::Redriven.tag());
-        sent.number(name::REDRIVES, 1);
+        let (sent, version, marked) = redriven(&item.key, &head(&item), now).unwrap();
+        assert_eq!((version, &marked), (1, &redrive));
         assert_eq!(settled(&head(&sent), &Redrive { round: 2, ..redrive.clone() }), None, "another redrive");
         let (again, version) = letter.again(&head(&sent), &redrive, now).unwrap();
-        assert_eq!((version, again.attributes[name::ATTEMPTS].number()), (1, Some(2)));
+        assert_eq!((version, again.attributes[name::ATTEMPTS].number()), (2, Some(2)));
         assert_eq!(again.attributes[name::STATE].text(), Some("waiting"));
         assert_eq!(again.attributes[name::BODY], item.attributes[name::BODY]);
         assert_eq!(settled(&head(&again), &redrive), None, "it is concluded");
         let (done, _) = settled(&head(&sent), &redrive).unwrap();
         assert_eq!(done.attributes[name::STATE].text(), Some("settled"));
+        let (gone, _) = discarded(&item.key, &head(&sent), "a test of ours").unwrap();
+        assert_eq!(settled(&head(&gone), &redrive), None, "a person has decided");
+    }
+
+    #[test]
+    fn a_head_is_read_as_it_was_written_and_told_from_a_part() {
+        let now = Timestamp::from_millis(1_700_000_100_000).unwrap();
+        let letter = letter("é".repeat(DEAD_LETTER_PART_BYTES_MAX));
+        let items = letter.items(now, Duration::ZERO);
+        let read = |item: &Item| {
+            let attributes = item.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+            Head::read(&item.key, &attributes)
+        };
+        let (main, parts) = items.split_last().unwrap();
+        assert!(parts.iter().all(|part| read(part).is_none()));
+        let head = read(main).unwrap();
+        assert_eq!((head.key.clone(), head.reason.as_str()), (letter.key, "undecodable_message"));
+        assert_eq!((head.parts, head.bytes), (items.len() as i64, letter.body.len() as i64));
+        assert_eq!((State::of_tag(&head.state), head.holds_item()), (Some(State::Waiting), false));
+        assert!(Head { call: "batch".into(), ..head }.holds_item());
     }
 }
