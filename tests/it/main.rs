@@ -10,4 +10,5 @@ mod delivery;
 mod openapi;
 mod profiles;
 mod samples;
+mod simulation;
 mod trouble;

@@ -6,5 +6,6 @@
 
 mod law;
 mod pipeline;
+pub mod sim;
 
 pub use pipeline::{Delivered, Item, Pipeline, track};

@@ -1,96 +1,192 @@
 //! The quarantine: messages that ended the function, or were in a batch with what did, each delivered alone.
 //!
-//! Before each delivery a mark is written, and taken away after it; so the marks that are left tell how often a message
-//! has ended the function. The second time, a message of several events is taken apart, so that the one that is to blame
-//! stands alone. The fourth time it is dead-lettered without being read.
+//! Before each delivery its beginning is noted in the message's mark, and taken out again after it; so what is left there
+//! tells how often the message has ended the function. Each delivery has an entry of its own, by which a write whose reply
+//! was lost is recognised, and two deliveries at a time are not taken for one that ended. The second time, a message of
+//! several events is taken apart, so that the one that is to blame stands alone. The fourth time it is dead-lettered
+//! without being read.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use shared::clock::Timestamp;
 use shared::message::Message;
 use shared::outcome::{Cause, Reason};
 
 use crate::dead_letter::{Letter, Stage};
 use crate::decode::{Decoded, Delivery, decode};
-use crate::deliver::{Consume, Report};
+use crate::deliver::{CONFLICTS_MAX, Consume, Report};
 use crate::letters::Letters;
 use crate::queue::{Outgoing, Queue, send_all};
-use crate::table::{Guard, Item, Key, Replace, Table, Value, get_all};
+use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, get_all, pause_before};
 
 /// Deliveries of a quarantined message that may end the function, before it is dead-lettered without being read.
-const TRIES: i64 = 3;
-/// How many deliveries have begun and not ended.
+const TRIES: usize = 3;
+/// The deliveries that have begun and not ended.
 const BEGUN: &str = "begun";
+/// The number that changes with every write of a mark.
+const VERSION: &str = "ver";
+/// For how long a delivery that has not ended may still be running: twice the function's time-out. A message that ended
+/// the function comes back only later, by its visibility time-out.
+const MAY_RUN: Duration = Duration::from_secs(2 * 60);
+/// The time that must be left for a delivery to be begun, with what is noted after it.
+const DELIVERY_TIME: Duration = Duration::from_secs(40);
+/// The time that must be left for something to be noted: two calls of DynamoDB, each of which may take 5 s.
+const NOTE_TIME: Duration = Duration::from_secs(11);
 /// How long a mark is kept, in seconds: as long as a message can be in the quarantine (14 days, the most that SQS keeps
 /// one) and a day.
 const MARK_LIFE_SECONDS: i64 = 15 * 24 * 60 * 60;
+
+/// A delivery that has begun: which, when in milliseconds, and whether it was to take the message apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Begun(String, i64, bool);
+
+/// What earlier deliveries of a message have come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Past {
+    /// How many have ended the function.
+    ended: usize,
+    /// Whether it was to be taken apart in one of them.
+    apart: bool,
+}
+
+impl Begun {
+    /// Whether it has ended the function. One that may still be running has not.
+    fn has_ended(&self, now: Timestamp) -> bool {
+        now.since(Timestamp::from_millis_clamped(self.1)) >= MAY_RUN
+    }
+}
 
 fn mark(delivery: &Delivery) -> Key {
     Key { pk: format!("QUARANTINE#{}", delivery.message_id), sk: "BEGUN".to_owned() }
 }
 
+/// What tells a delivery from others of the same message.
+fn entry(delivery: &Delivery) -> String {
+    shared::keys::hash(&["delivery", &delivery.receipt_handle])
+}
+
+fn read(mark: &Attributes) -> Vec<Begun> {
+    let text = mark.get(BEGUN).and_then(Value::text);
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
 impl<T: Table, Q: Queue> Consume<T, Q> {
     /// Gives a quarantined message its fate before `deadline`, or takes it apart.
     pub async fn deliver_quarantined(&self, delivery: &Delivery, deadline: Timestamp) -> Report {
-        let begun = match self.begin(delivery).await {
-            Ok(begun) => begun,
+        let past = match self.begin(delivery, deadline).await {
+            Ok(past) => past,
             // Without the mark nobody would know what became of it, and without the table nothing could be stored.
             Err(cause) => return failed(cause),
         };
-        let report = if begun >= TRIES {
-            self.bury(delivery, begun).await
-        } else if let Some(parts) = (begun > 0).then(|| take_apart(delivery)).flatten() {
+        // Deliveries at one time can use up all tries at once; even so nothing is buried with what is to blame before it
+        // was tried to take them apart.
+        let unread = past.ended >= TRIES && past.apart;
+        let report = if let Some(parts) = (past.ended > 0 && !unread).then(|| take_apart(delivery)).flatten() {
             self.send_parts(delivery, &parts).await
+        } else if past.ended >= TRIES {
+            self.bury(delivery, past.ended).await
         } else {
             self.deliver(std::slice::from_ref(delivery), deadline).await
         };
         // A panic that was caught is as good as a crash.
-        if !report.failed.iter().any(|(_, cause)| cause == Cause::Panicked) {
-            self.end(delivery, begun).await;
-        }
+        let panicked = report.failed.iter().any(|(_, cause)| cause == Cause::Panicked);
+        self.end(delivery, panicked, deadline).await;
         report
     }
 
-    /// Marks that a delivery begins. Returns how many have begun before and not ended.
-    async fn begin(&self, delivery: &Delivery) -> Result<i64, Cause> {
-        let key = mark(delivery);
-        let found = get_all(&self.ports.dead_letters, vec![key.clone()], None).await?;
-        let present = found.get(&key).and_then(|item| item.get(BEGUN)).and_then(Value::number);
-        let begun = present.unwrap_or(0);
-        let guard = present.map_or(Guard::Absent, |present| Guard::Equals(BEGUN, present));
-        match self.ports.dead_letters.replace(&self.marked(key, begun + 1), guard).await {
-            Ok(true) => Ok(begun),
-            // The same message is being delivered twice at a time.
+    /// Notes that a delivery begins. Returns what others have come to.
+    async fn begin(&self, delivery: &Delivery, deadline: Timestamp) -> Result<Past, Cause> {
+        let (now, own) = (self.clock.now(), entry(delivery));
+        let noted = self.note(delivery, deadline, DELIVERY_TIME, |begun| {
+            begun.retain(|other| other.0 != own);
+            let mut past = Past::default();
+            for other in begun.iter().filter(|other| other.has_ended(now)) {
+                past = Past { ended: past.ended + 1, apart: past.apart || other.2 };
+            }
+            begun.push(Begun(own.clone(), now.as_millis(), past.ended > 0));
+            past
+        });
+        let noted = noted.await;
+        if noted.is_err() {
+            // It may be noted all the same, though nothing has begun.
+            self.end(delivery, false, deadline).await;
+        }
+        noted
+    }
+
+    /// Takes the beginning of a delivery back; after a panic it is left, as one of long ago. Where that fails, the message
+    /// is held to have ended the function once more than it has.
+    async fn end(&self, delivery: &Delivery, panicked: bool, deadline: Timestamp) {
+        let own = entry(delivery);
+        let noted = self.note(delivery, deadline, NOTE_TIME, |begun| {
+            let apart = begun.iter().any(|other| other.0 == own && other.2);
+            begun.retain(|other| other.0 != own);
+            begun.extend(panicked.then(|| Begun(own.clone(), 0, apart)));
+        });
+        if noted.await.is_err() {
+            tracing::warn!(message_id = delivery.message_id, "the mark of a delivery is left behind");
+        }
+    }
+
+    /// Changes what is noted of a message's deliveries, again where that goes wrong or somebody else came before, as long
+    /// as so much time is left.
+    async fn note<R>(
+        &self,
+        delivery: &Delivery,
+        deadline: Timestamp,
+        left: Duration,
+        change: impl Fn(&mut Vec<Begun>) -> R,
+    ) -> Result<R, Cause> {
+        let mut result = Err(Cause::Unstarted);
+        for attempt in 0..CONFLICTS_MAX {
+            pause_before(attempt).await;
+            if deadline.since(self.clock.now()) < left {
+                break;
+            }
+            result = self.note_once(delivery, &change).await;
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    async fn note_once<R>(&self, delivery: &Delivery, change: impl Fn(&mut Vec<Begun>) -> R) -> Result<R, Cause> {
+        let (key, table) = (mark(delivery), &self.ports.dead_letters);
+        let found = get_all(table, vec![key.clone()], None).await?;
+        let present = found.get(&key);
+        let before = present.map(read).unwrap_or_default();
+        let version = present.and_then(|mark| mark.get(VERSION)).and_then(Value::number);
+        let mut begun = before.clone();
+        let result = change(&mut begun);
+        if begun == before {
+            return Ok(result);
+        }
+        if begun.is_empty() {
+            // Who begins at this moment may lose its entry, and so one try of the message at the most.
+            return table.delete(&[key]).await.map(|()| result);
+        }
+        let guard = version.map_or(Guard::Absent, |version| Guard::Equals(VERSION, version));
+        match table.replace(&self.marked(key, &begun, version.unwrap_or(0) + 1), guard).await {
+            Ok(true) => Ok(result),
             Ok(false) => Err(Cause::Contended),
             Err(Replace::Failed(cause)) => Err(cause),
             Err(Replace::Refused(_)) => Err(Cause::Denied),
         }
     }
 
-    /// Takes the mark of a delivery away. Where that fails, the message is held to have ended the function once more than
-    /// it has.
-    async fn end(&self, delivery: &Delivery, begun: i64) {
-        let key = mark(delivery);
-        let ended = if begun == 0 {
-            self.ports.dead_letters.delete(&[key]).await.is_ok()
-        } else {
-            let item = self.marked(key, begun);
-            self.ports.dead_letters.replace(&item, Guard::Equals(BEGUN, begun + 1)).await == Ok(true)
-        };
-        if !ended {
-            tracing::warn!(message_id = delivery.message_id, "the mark of a delivery is left behind");
-        }
-    }
-
-    fn marked(&self, key: Key, begun: i64) -> Item {
+    fn marked(&self, key: Key, begun: &[Begun], version: i64) -> Item {
         let mut item = Item { key, attributes: BTreeMap::new() };
-        item.number(BEGUN, begun);
+        item.text(BEGUN, serde_json::to_string(begun).expect("a mark has only texts and numbers"));
+        item.number(VERSION, version);
         item.number("ttl", self.clock.now().as_millis() / 1000 + MARK_LIFE_SECONDS);
         item
     }
 
     /// Dead-letters a message without reading it.
-    async fn bury(&self, delivery: &Delivery, begun: i64) -> Report {
+    async fn bury(&self, delivery: &Delivery, begun: usize) -> Report {
         let detail = format!("{begun} deliveries of this message alone ended the function; it has not been read again");
         let letter = Letter::of_message(delivery, Stage::Quarantine, Reason::CrashedConsumer, &detail);
         let redrives = delivery.redrive.iter().map(|redrive| (0, redrive)).collect();

@@ -153,20 +153,23 @@ async fn a_quarantined_message_that_ends_the_function_is_taken_apart_and_then_de
     // Together, they panic; taken apart, each is a message of its own.
     assert_eq!(failed(&consume.deliver_quarantined(&two, deadline()).await), [0]);
     assert!(world.quarantine.0.lock().unwrap().is_empty());
+    let two = Delivery { receipt_handle: "second".into(), ..two };
     assert!(failed(&consume.deliver_quarantined(&two, deadline()).await).is_empty());
     let parts: Vec<Outgoing> = world.quarantine.0.lock().unwrap().drain(..).collect();
     assert_eq!(parts.len(), 2);
-    let alone = |number: usize| Delivery {
+    // SQS gives each delivery a handle of its own.
+    let alone = |number: usize, receipt_handle: &str| Delivery {
+        receipt_handle: receipt_handle.to_owned(),
         body: parts[number].body.clone(),
         message_id: format!("part{number}"),
         ..delivery("unused")
     };
-    assert_eq!(consume.deliver_quarantined(&alone(1), deadline()).await.stored, 1);
-    for _ in 0..3 {
-        assert_eq!(failed(&consume.deliver_quarantined(&alone(0), deadline()).await), [0]);
+    assert_eq!(consume.deliver_quarantined(&alone(1, "a"), deadline()).await.stored, 1);
+    for handle in ["a", "b", "c"] {
+        assert_eq!(failed(&consume.deliver_quarantined(&alone(0, handle), deadline()).await), [0]);
         assert!(world.quarantine.0.lock().unwrap().is_empty(), "one event is not taken apart");
     }
-    let report = consume.deliver_quarantined(&alone(0), deadline()).await;
+    let report = consume.deliver_quarantined(&alone(0, "d"), deadline()).await;
     assert_eq!((failed(&report), report.dead_lettered["crashed_consumer"]), (vec![], 1));
     let letters = world.dead_letters.0.lock().unwrap();
     let letter = letters.values().find(|item| item.attributes.contains_key("reason")).unwrap();
@@ -232,4 +235,44 @@ async fn the_sweep_enqueues_what_was_left_and_nothing_that_is_young() {
     let sent = world.queue.0.lock().unwrap();
     assert_eq!((sent[0].group.as_str(), sent[0].body.as_str()), ("dev", "an old message"));
     assert_eq!(world.spill.0.lock().unwrap().keys().next().unwrap().pk, "young.0");
+}
+
+#[tokio::test]
+async fn deliveries_that_may_still_be_running_have_not_ended_the_function() {
+    // The clock of these tests stands at 1,000,000.
+    for (begun_at, buried) in [(999_000, false), (0, true)] {
+        let world = World::default();
+        let others = ["x", "y", "z"].map(|other| (other, begun_at, false));
+        let mut mark = Item {
+            key: Key { pk: format!("QUARANTINE#{}", delivery("a").message_id), sk: "BEGUN".into() },
+            attributes: std::collections::BTreeMap::new(),
+        };
+        mark.text("begun", serde_json::to_string(&others).unwrap());
+        mark.number("ver", 1);
+        assert_eq!((&world.dead_letters).replace(&mark, Guard::Absent).await, Ok(true));
+        let report = consume(&world).deliver_quarantined(&delivery("a"), deadline()).await;
+        let letters = usize::from(buried);
+        assert_eq!((report.stored, report.dead_lettered.len(), failed(&report)), (1 - letters, letters, vec![]));
+    }
+}
+
+#[tokio::test]
+async fn a_message_whose_tries_were_used_up_at_one_time_is_taken_apart_all_the_same() {
+    for (apart, parts) in [(false, 2), (true, 0)] {
+        let world = World::default();
+        let mut two = delivery("a");
+        let mut message = Message::decode(&two.body).unwrap();
+        let event = message.events[0].clone();
+        message.events.push(shared::event::Event { index: 1, ..event });
+        two.body = message.encode();
+        let mut mark = Item {
+            key: Key { pk: format!("QUARANTINE#{}", two.message_id), sk: "BEGUN".into() },
+            attributes: std::collections::BTreeMap::new(),
+        };
+        mark.text("begun", serde_json::to_string(&["x", "y", "z"].map(|other| (other, 0, apart))).unwrap());
+        mark.number("ver", 1);
+        assert_eq!((&world.dead_letters).replace(&mark, Guard::Absent).await, Ok(true));
+        assert!(failed(&consume(&world).deliver_quarantined(&two, deadline()).await).is_empty());
+        assert_eq!(world.quarantine.0.lock().unwrap().len(), parts);
+    }
 }

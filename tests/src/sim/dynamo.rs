@@ -1,0 +1,260 @@
+//! A table of DynamoDB: conditional writes that are atomic each, batches that succeed in part, and a stream of what is
+//! new.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use consume::table::{Attributes, Guard, Insert, Item, Key, Replace, Table, Value};
+use ingest::auth::{KeyLookup, LookupError, Owner};
+use ingest::queue::Entry;
+use ingest::spill::{SpillError, SpillStore};
+use shared::clock::Timestamp;
+use shared::keys::{WRITE_KEY_SORT, write_key_attribute, write_key_partition};
+use shared::outcome::Cause;
+use shared::spill::{HEAD, attribute, parts};
+use tokio::sync::Notify;
+
+use super::calls::{KILLS_WRITER, UNSTORABLE};
+use super::scenario::Service;
+use super::world::{Env, Trouble, World};
+
+/// Items of a page, small enough that pages happen.
+const PAGE: usize = 4;
+
+/// The attributes of an item, in the order of their names.
+pub(crate) type Row = BTreeMap<&'static str, Value>;
+
+/// A table.
+pub(crate) struct SimTable {
+    pub(crate) name: &'static str,
+    world: Arc<World>,
+    rows: Mutex<BTreeMap<Key, Row>>,
+    /// The keys of what was inserted, in their order; `None` if the table has no stream.
+    stream: Option<Mutex<Vec<Key>>>,
+    pub(crate) streamed: Notify,
+}
+
+impl SimTable {
+    pub(crate) fn new(world: &Arc<World>, name: &'static str, has_stream: bool) -> Arc<Self> {
+        let stream = has_stream.then(Mutex::default);
+        Arc::new(Self { name, world: Arc::clone(world), rows: Mutex::default(), stream, streamed: Notify::new() })
+    }
+
+    pub(crate) fn rows(&self) -> MutexGuard<'_, BTreeMap<Key, Row>> {
+        self.rows.lock().expect("nothing panics while it holds a table")
+    }
+
+    /// The records of the stream from a position on, at most so many.
+    pub(crate) fn records(&self, from: usize, max: usize) -> Vec<Key> {
+        let stream = self.stream.as_ref().map(|stream| stream.lock().expect("nothing panics while it holds a stream"));
+        stream.map(|stream| stream.iter().skip(from).take(max).cloned().collect()).unwrap_or_default()
+    }
+
+    /// Writes an item whatever was there.
+    pub(crate) fn put(&self, key: Key, row: Row) {
+        let is_new = self.rows().insert(key.clone(), row).is_none();
+        if let Some(stream) = self.stream.as_ref().filter(|_| is_new) {
+            stream.lock().expect("nothing panics while it holds a stream").push(key);
+            self.streamed.notify_waiters();
+        }
+    }
+
+    fn insert(&self, item: &Item) -> Insert {
+        if item.attributes.get("name").and_then(Value::text) == Some(UNSTORABLE) {
+            self.world.note("item refused by the table", || item.key.sk.clone());
+            return Insert::Refused("the simulation refuses it".to_owned());
+        }
+        let mut rows = self.rows();
+        if rows.contains_key(&item.key) {
+            return Insert::Exists;
+        }
+        rows.insert(item.key.clone(), item.attributes.clone());
+        drop(rows);
+        self.world.note("item inserted", || format!("{} {} {}", self.name, item.key.pk, item.key.sk));
+        Insert::Done
+    }
+
+    fn replace(&self, item: &Item, guard: Guard) -> bool {
+        let mut rows = self.rows();
+        let present = rows.get(&item.key);
+        let holds = match guard {
+            Guard::Absent => present.is_none(),
+            Guard::Equals(name, number) => {
+                present.and_then(|row| row.get(name)).and_then(Value::number) == Some(number)
+            }
+        };
+        if holds {
+            rows.insert(item.key.clone(), item.attributes.clone());
+        }
+        drop(rows);
+        let what = if holds { "item replaced" } else { "condition not met" };
+        self.world.note(what, || format!("{} {} {} {:?}", self.name, item.key.pk, item.key.sk, item.attributes));
+        holds
+    }
+
+    fn delete(&self, keys: &[Key]) {
+        for key in keys {
+            if self.rows().remove(key).is_some() {
+                self.world.note("item deleted", || format!("{} {} {}", self.name, key.pk, key.sk));
+            }
+        }
+    }
+}
+
+fn attributes(row: &Row) -> Attributes {
+    row.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+/// A table as an environment calls it.
+#[derive(Clone)]
+pub(crate) struct TablePort {
+    pub(crate) env: Arc<Env>,
+    pub(crate) table: Arc<SimTable>,
+}
+
+fn cause(trouble: Trouble) -> Cause {
+    match trouble {
+        Trouble::Throttled => Cause::Throttled,
+        Trouble::Unavailable => Cause::Unavailable,
+        Trouble::TimedOut => Cause::TimedOut,
+    }
+}
+
+impl TablePort {
+    /// Ends the environment if one of the items is of an event that does so.
+    async fn beware(&self, items: &[Item]) {
+        let is_deadly = |item: &Item| {
+            let text = |name: &str| item.attributes.get(name).and_then(Value::text).unwrap_or_default();
+            // An item of an event, or the marker of one, is written only once its message has been decoded.
+            let origins = [text(consume::store::ORIGIN), text("seen")];
+            text("name") == KILLS_WRITER || origins.iter().any(|origin| self.env.is_deadly(origin))
+        };
+        if self.table.name == "events" && items.iter().any(is_deadly) {
+            self.env.kill();
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Table for TablePort {
+    async fn insert(&self, items: &[Item]) -> Vec<Insert> {
+        self.beware(items).await;
+        let world = &self.env.world;
+        let throttled: Vec<bool> = items.iter().map(|_| world.befalls(world.scenario.trouble / 4.0)).collect();
+        if throttled.contains(&true) {
+            world.note("items of a batch throttled", || self.env.name.clone());
+        }
+        let (table, count) = (Arc::clone(&self.table), items.len());
+        let items = items.to_vec();
+        let inserted = self.env.call(Service::Table, "insert", move || {
+            let one = |(item, throttled): (&Item, &bool)| {
+                if *throttled { Insert::Failed(Cause::Throttled) } else { table.insert(item) }
+            };
+            items.iter().zip(&throttled).map(one).collect::<Vec<Insert>>()
+        });
+        inserted.await.unwrap_or_else(|trouble| vec![Insert::Failed(cause(trouble)); count])
+    }
+
+    async fn get(&self, keys: &[Key], only: Option<&'static str>) -> Result<HashMap<Key, Attributes>, Cause> {
+        let (table, keys) = (Arc::clone(&self.table), keys.to_vec());
+        let got = self.env.call(Service::Table, "get", move || {
+            let rows = table.rows();
+            let wanted = |row: &Row| {
+                let mut found = attributes(row);
+                found.retain(|name, _| only.is_none_or(|only| only == name));
+                found
+            };
+            keys.iter().filter_map(|key| Some((key.clone(), wanted(rows.get(key)?)))).collect()
+        });
+        got.await.map_err(cause)
+    }
+
+    async fn replace(&self, item: &Item, guard: Guard) -> Result<bool, Replace> {
+        let (table, item) = (Arc::clone(&self.table), item.clone());
+        let replaced = self.env.call(Service::Table, "replace", move || table.replace(&item, guard));
+        replaced.await.map_err(|trouble| Replace::Failed(cause(trouble)))
+    }
+
+    async fn query(&self, partition: &str, prefix: &str, after: Option<&str>) -> Result<Vec<(Key, Attributes)>, Cause> {
+        let (table, pk, prefix) = (Arc::clone(&self.table), partition.to_owned(), prefix.to_owned());
+        let key = |sk: &str| Key { pk: partition.to_owned(), sk: sk.to_owned() };
+        let from = after.map_or(Bound::Included(key(&prefix)), |after| Bound::Excluded(key(after)));
+        let page = self.env.call(Service::Table, "query", move || {
+            let rows = table.rows();
+            let of_partition = rows.range((from.clone(), Bound::Unbounded));
+            let matching = of_partition.take_while(|(key, _)| key.pk == pk && key.sk.starts_with(&prefix));
+            matching.take(PAGE).map(|(key, row)| (key.clone(), attributes(row))).collect()
+        });
+        page.await.map_err(cause)
+    }
+
+    async fn scan(&self, after: Option<&Key>) -> Result<Vec<(Key, Attributes)>, Cause> {
+        let (table, from) =
+            (Arc::clone(&self.table), after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone())));
+        let page = self.env.call(Service::Table, "scan", move || {
+            let rows = table.rows();
+            let behind = rows.range((from.clone(), Bound::Unbounded));
+            behind.take(PAGE).map(|(key, row)| (key.clone(), attributes(row))).collect()
+        });
+        page.await.map_err(cause)
+    }
+
+    async fn delete(&self, keys: &[Key]) -> Result<(), Cause> {
+        let (table, keys) = (Arc::clone(&self.table), keys.to_vec());
+        self.env.call(Service::Table, "delete", move || table.delete(&keys)).await.map_err(cause)
+    }
+}
+
+impl KeyLookup for TablePort {
+    async fn find(&self, hash: &str) -> Result<Option<Owner>, LookupError> {
+        let table = Arc::clone(&self.table);
+        let key = Key { pk: write_key_partition(hash), sk: WRITE_KEY_SORT.to_owned() };
+        let found = self.env.call(Service::Table, "find a key", move || table.rows().get(&key).cloned());
+        let row = found.await.map_err(|trouble| LookupError(format!("{trouble:?}").into()))?;
+        let owner = |row: Row| {
+            let text = |name: &str| row.get(name).and_then(Value::text).map(str::to_owned);
+            let (project, source) = (text(write_key_attribute::PROJECT)?, text(write_key_attribute::SOURCE)?);
+            Some(Owner { project, source, secret: None })
+        };
+        Ok(row.and_then(owner))
+    }
+}
+
+impl SpillStore for TablePort {
+    async fn keep(&self, id: &str, entry: &Entry, now: Timestamp) -> Result<(), SpillError> {
+        for part in parts(id, &entry.body) {
+            let key = Key { pk: id.to_owned(), sk: part.number.clone() };
+            let is_head = part.number == HEAD;
+            let mut row = Row::from([
+                (attribute::BODY, Value::Text(part.body.to_owned())),
+                (attribute::GROUP, Value::Text(entry.group.clone())),
+                (attribute::WRITTEN_AT, Value::Number(now.as_millis())),
+            ]);
+            if let Some(parts) = part.parts {
+                row.insert(attribute::PARTS, Value::Number(i64::try_from(parts).unwrap_or(i64::MAX)));
+            }
+            let (table, body) = (Arc::clone(&self.table), entry.body.clone());
+            let kept = self.env.call(Service::Table, "spill", move || {
+                table.put(key.clone(), row.clone());
+                if is_head {
+                    table.world.is_durable_now(&body);
+                    table.world.note("message spilled", || key.pk.clone());
+                }
+            });
+            kept.await.map_err(|trouble| SpillError(format!("{trouble:?}").into()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a message is in a spill table; parts without a head are none.
+pub(crate) fn has_messages(table: &SimTable) -> bool {
+    table.rows().keys().any(|key| key.sk == HEAD)
+}
+
+/// Waits until the stream may have something new.
+pub(crate) async fn until_streamed(table: &SimTable) {
+    let _ = tokio::time::timeout(Duration::from_secs(60), table.streamed.notified()).await;
+}
