@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use local::narrate::{Voice, narrate};
-use local::pipeline::{Options, Pipeline};
+use local::pipeline::{Detours, Options, Pipeline};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -42,6 +42,12 @@ struct Serve {
     /// Keep everything in memory, and forget it at the end
     #[arg(long)]
     ephemeral: bool,
+    /// Where the functions call SQS, if not directly: a proxy in front of it
+    #[arg(long, value_name = "URL")]
+    functions_sqs: Option<String>,
+    /// Where the functions call DynamoDB, if not directly: a proxy in front of it
+    #[arg(long, value_name = "URL")]
+    functions_dynamodb: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -94,6 +100,11 @@ fn serve(serve: &Serve) -> anyhow::Result<()> {
         data: (!serve.ephemeral).then(|| serve.data.clone()),
         command: std::env::current_exe().context("finding the path of this program")?,
         clock: Arc::new(shared::clock::SystemClock),
+        detours: Detours {
+            functions_sqs: serve.functions_sqs.clone(),
+            functions_dynamodb: serve.functions_dynamodb.clone(),
+            mappings_sqs: None,
+        },
     };
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let mut stop = Stop::listen()?;

@@ -33,6 +33,20 @@ pub struct Options {
     /// The clock of the queues, so that a test need not wait for a visibility time-out. The functions go by the
     /// machine's.
     pub clock: Arc<dyn Clock>,
+    /// What stands between the pipeline's parts and the stand-ins.
+    pub detours: Detours,
+}
+
+/// Endpoints that calls go to instead of the stand-ins themselves: proxies, which pass them on or have them go wrong.
+/// Whoever starts the pipeline is not kept from calling the stand-ins directly, and its own set-up does so too.
+#[derive(Clone, Debug, Default)]
+pub struct Detours {
+    /// Where the functions call SQS.
+    pub functions_sqs: Option<String>,
+    /// Where the functions call DynamoDB.
+    pub functions_dynamodb: Option<String>,
+    /// Where the queues' mappings poll.
+    pub mappings_sqs: Option<String>,
 }
 
 /// A pipeline that runs.
@@ -74,15 +88,17 @@ impl Pipeline {
         let events = template.table("EventsTable").context("the template has no EventsTable")?;
         provision::create_write_key(&dynamodb_client, &events.name, provision::DEV, "default", provision::DEV).await?;
 
+        let Detours { functions_sqs, functions_dynamodb, mappings_sqs } = options.detours;
         let endpoints = [
-            ("AWS_ENDPOINT_URL_SQS".to_owned(), sqs.endpoint()),
-            ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), dynamodb.endpoint()),
+            ("AWS_ENDPOINT_URL_SQS".to_owned(), functions_sqs.unwrap_or_else(|| sqs.endpoint())),
+            ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb.unwrap_or_else(|| dynamodb.endpoint())),
             // Fates of single events are told at this level.
             ("AWS_LAMBDA_LOG_LEVEL".to_owned(), "DEBUG".to_owned()),
         ];
         let specs = template.functions.iter().map(|function| spec(function, &options.command, &endpoints));
         let lambda = Lambda::start(specs, sink);
-        let sources = start_sources(&template, &sqs_client, &dynamodb.streams(), &lambda).await?;
+        let polled = mappings_sqs.map_or(sqs_client, |endpoint| clients::sqs(&endpoint));
+        let sources = start_sources(&template, &polled, &dynamodb.streams(), &lambda).await?;
         let front = template.functions.iter().find(|function| function.serves_http);
         let front = front.context("no function of the template serves the HTTP API")?.binary.clone();
         let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), GatewaySpec::new(front))?;

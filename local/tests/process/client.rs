@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::QueueAttributeName;
 use local::TEMPLATE;
 use local::template::Template;
 use serde_json::{Value, json};
@@ -57,12 +58,21 @@ pub(crate) fn track(id: &str) -> Value {
 }
 
 /// Waits until a look gives something.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    eventually_within(PATIENCE, what, look).await
+}
+
+/// Like [`eventually`], for what takes many steps.
+pub(crate) async fn eventually_within<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let started = Instant::now();
     loop {
         match tokio::time::timeout(CALL_LIMIT, look()).await {
             Ok(Ok(found)) => return found,
-            Ok(Err(seen)) => assert!(started.elapsed() < PATIENCE, "{what}: {seen}"),
+            Ok(Err(seen)) => assert!(started.elapsed() < limit, "{what}: {seen}"),
             Err(elapsed) => panic!("{what}: a look takes too long: {elapsed}"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -97,6 +107,15 @@ pub(crate) async fn scan(dynamodb: &str, logical_id: &str) -> Vec<Item> {
     let table = &template.table(logical_id).expect("a table of the template").name;
     let scan = local::clients::dynamodb(dynamodb).scan().table_name(table).consistent_read(true);
     scan.into_paginator().items().send().collect::<Result<_, _>>().await.expect("the table answers")
+}
+
+/// Has messages move to the quarantine after so many receives.
+pub(crate) async fn set_receives_max(sqs: &str, most: u32) {
+    let target = local::sqs::queue_arn("holdfast-quarantine");
+    let policy = json!({"deadLetterTargetArn": target, "maxReceiveCount": most}).to_string();
+    let url = format!("{sqs}/{}/holdfast-events", local::lambda::ACCOUNT);
+    let request = local::clients::sqs(sqs).set_queue_attributes().queue_url(url);
+    request.attributes(QueueAttributeName::RedrivePolicy, policy).send().await.expect("the queue takes a policy");
 }
 
 /// How many messages a queue holds, in flight ones included.

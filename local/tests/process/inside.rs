@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use local::pipeline::{Options, Pipeline};
+use local::lambda::Sink;
+use local::pipeline::{Detours, Options, Pipeline};
 use shared::clock::{Clock, SystemClock, Timestamp};
 
 /// More than the visibility time-out of the events queue (361 s in the template).
@@ -30,6 +31,13 @@ impl Clock for Ahead {
 
 /// Starts a pipeline on free ports.
 pub(crate) async fn start(data: Option<&Path>, clock: &Arc<Ahead>) -> Pipeline {
+    // What the functions write shows only in the output of a test that has failed.
+    let sink = Arc::new(|function: &str, line: &str| println!("{function}: {line}"));
+    start_with(data, clock, Detours::default(), sink).await
+}
+
+/// Starts a pipeline on free ports, with something between its parts, and with what its functions write for `sink`.
+pub(crate) async fn start_with(data: Option<&Path>, clock: &Arc<Ahead>, detours: Detours, sink: Sink) -> Pipeline {
     let options = Options {
         port: 0,
         sqs_port: 0,
@@ -37,9 +45,8 @@ pub(crate) async fn start(data: Option<&Path>, clock: &Arc<Ahead>) -> Pipeline {
         data: data.map(Path::to_owned),
         command: env!("CARGO_BIN_EXE_local").into(),
         clock: Arc::<Ahead>::clone(clock),
+        detours,
     };
-    // What the functions write shows only in the output of a test that has failed.
-    let sink = Arc::new(|function: &str, line: &str| println!("{function}: {line}"));
     Pipeline::start(options, sink).await.expect("the pipeline starts")
 }
 

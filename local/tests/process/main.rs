@@ -3,13 +3,19 @@
 //! Processes are found through `/proc`, so these tests are for Linux.
 #![cfg(target_os = "linux")]
 
+mod chaos;
 mod client;
 mod crashes;
+mod dice;
 mod fates;
 mod inside;
+mod killer;
+mod load;
 mod outages;
 mod proc;
 mod process;
+mod promises;
+mod proxy;
 mod refusals;
 mod resources;
 mod stops;

@@ -42,3 +42,19 @@ pub(crate) fn signal(pid: i32, signal: Signal) {
     // It fails only if the process is gone, which is what most signals here are for.
     let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, signal));
 }
+
+/// Which of some processes has a connection from a port of loopback.
+pub(crate) fn owner_of_port(port: u16, among: &[i32]) -> Option<i32> {
+    let local = format!("0100007F:{port:04X}");
+    let table = fs::read_to_string("/proc/net/tcp").ok()?;
+    let inode = table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(1) == Some(&local.as_str())).then(|| fields.get(9).copied()).flatten()
+    })?;
+    let socket = format!("socket:[{inode}]");
+    let holds = |pid: &&i32| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| link.as_os_str() == socket.as_str())
+    };
+    among.iter().find(holds).copied()
+}

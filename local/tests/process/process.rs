@@ -63,6 +63,11 @@ impl Process {
         Self::ready(Self::spawn(&["--data", utf8(data)]))
     }
 
+    /// Like [`Self::on`], with the functions calling proxies instead of SQS and DynamoDB.
+    pub(crate) fn on_through(data: &Path, sqs: &str, dynamodb: &str) -> Self {
+        Self::ready(Self::spawn(&["--data", utf8(data), "--functions-sqs", sqs, "--functions-dynamodb", dynamodb]))
+    }
+
     /// Starts in memory, and waits until everything is there.
     pub(crate) fn ephemeral() -> Self {
         Self::ready(Self::spawn(&["--ephemeral"]))

@@ -35,7 +35,8 @@ fn a_folder_that_cannot_be_written_is_an_error_that_names_it() {
 fn help_tells_every_option() {
     let (code, output) = run(&["--help"]);
     assert_eq!(code, Some(0));
-    for option in ["--port", "--sqs-port", "--dynamodb-port", "--data", "--ephemeral", "--version"] {
+    let options = ["--port", "--sqs-port", "--dynamodb-port", "--data", "--ephemeral", "--version"];
+    for option in options.iter().chain(&["--functions-sqs", "--functions-dynamodb"]) {
         assert!(output.contains(option), "{output}");
     }
     assert_eq!(run(&["--no-such-option"]).0, Some(2));
