@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::config::{ConfigError, Reader};
 
-use crate::backoff;
+use crate::{backoff, memory};
 
 /// How long a dead letter is kept by default, in days.
 const RETENTION_DAYS_DEFAULT: u64 = 90;
@@ -41,6 +41,10 @@ impl Config {
         if outlasts < least {
             reader.refuse(format!("RECEIVES_MAX ({receives}) outlasts {outlasts} minutes, of at least {least}"));
         }
+        let size_mib = reader.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", usize::MAX, memory::SIZES_MIB);
+        if let Some(problem) = memory::refusal(size_mib) {
+            reader.refuse(problem);
+        }
         let config = Self {
             events_queue_url: reader.required("EVENTS_QUEUE_URL"),
             quarantine_queue_url: reader.required("QUARANTINE_QUEUE_URL"),
@@ -64,6 +68,7 @@ mod tests {
             Config::from_lookup(&move |name| match name {
                 "DEAD_LETTERS_RETENTION_DAYS" => Some(days.clone()),
                 "RECEIVES_MAX" => Some("60".to_owned()),
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => None,
                 _ => Some("name".to_owned()),
             })
         };
@@ -75,12 +80,29 @@ mod tests {
     }
 
     #[test]
+    fn a_function_that_is_too_small_for_its_batches_is_refused_with_both_numbers() {
+        let read = |size: usize| {
+            Config::from_lookup(&move |name| match name {
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some(size.to_string()),
+                "RECEIVES_MAX" => Some("60".to_owned()),
+                "DEAD_LETTERS_RETENTION_DAYS" => None,
+                _ => Some("name".to_owned()),
+            })
+        };
+        let needed = memory::bound().div_ceil(1_048_576);
+        assert!(read(needed).is_ok());
+        let error = read(needed - 1).unwrap_err().to_string();
+        let (needed, size) = (format!("{needed} MiB"), format!("{} MiB", needed - 1));
+        assert!(error.contains(&needed) && error.contains(&size) && error.contains("MemorySize"), "{error}");
+    }
+
+    #[test]
     fn too_few_receives_to_outlast_an_outage_are_refused_with_both_numbers() {
         let read = |receives: &str| {
             let receives = receives.to_owned();
             Config::from_lookup(&move |name| match name {
                 "RECEIVES_MAX" => Some(receives.clone()),
-                "DEAD_LETTERS_RETENTION_DAYS" => None,
+                "DEAD_LETTERS_RETENTION_DAYS" | "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => None,
                 _ => Some("name".to_owned()),
             })
         };

@@ -198,7 +198,19 @@ impl Letter {
     #[must_use]
     pub fn of_event(case: &Case<'_>, reason: Reason) -> Self {
         let message = case.message;
-        let alone = Message { events: vec![case.event.clone()], refused: vec![], ..message.clone() };
+        // Field by field: a copy of the whole message for each of its events would be up to 2,500 times its size.
+        let alone = Message {
+            version: message.version,
+            project: message.project.clone(),
+            source: message.source.clone(),
+            receipt: message.receipt.clone(),
+            received_at: message.received_at,
+            code_version: message.code_version.clone(),
+            verified: message.verified,
+            write_key_hash: message.write_key_hash.clone(),
+            events: vec![case.event.clone()],
+            refused: vec![],
+        };
         Self {
             key: key(&message.project, message.received_at, &crate::store::origin(message, case.event)),
             first_seen: message.received_at,

@@ -27,7 +27,7 @@ use crate::table::Table;
 use crate::verify::verify_keys;
 
 /// Events that are worked on together, unless one message has more.
-const GROUP_EVENTS: usize = 500;
+pub(crate) const GROUP_EVENTS: usize = 500;
 /// The time that a group may need, and without which none is begun.
 const GROUP_TIME: Duration = Duration::from_secs(10);
 /// The time before the end of a group at which a long erasure pauses, to go on with the next delivery.

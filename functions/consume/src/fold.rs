@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
-use shared::event::{Identity, Kind};
-use shared::limits::{ALIASES_MAX, PROFILE_BYTES_MAX};
+use shared::event::{Event, Identity, Kind};
+use shared::limits::{ALIASES_MAX, DYNAMODB_ITEM_BYTES_MAX, PROFILE_BYTES_MAX};
 use shared::outcome::{Cause, Outcome};
 
 use crate::deliver::{CONFLICTS_MAX, IN_FLIGHT};
@@ -20,83 +20,100 @@ use crate::profile::{Profile, SORT, VERSION};
 use crate::store::{Case, partition};
 use crate::table::{Guard, Key, Replace, Table, get_all, pause_before};
 
-/// Persons of several ids that are worked on at the same time: each may take 50 profiles, so memory bounds them.
-const JOINED_IN_FLIGHT: usize = 2;
-
 /// The operations on one id.
 type Operations = Vec<Operation>;
+/// What is left of an operation where a profile has no room for all of it.
+type Way<'a> = &'a dyn Fn(&Operation) -> Operation;
 /// Profiles by id, each with the version that it was read with; `None` if there is none.
 type Loaded = BTreeMap<String, (Profile, Option<i64>)>;
+
+/// The most bytes of data that one fold takes, unless a single event has more: short values take many times their text
+/// in memory. What there is beyond is folded after it.
+pub const FOLD_BYTES_MAX: usize = 256 * 1_024;
+/// The most bytes of data of a fold that goes on beside others.
+pub const FOLD_BESIDE_BYTES_MAX: usize = 16 * 1_024;
+/// Profiles that are read with one call: as many as one call may ask for would be several times as large in memory.
+pub const PROFILES_A_CALL: usize = 8;
+
+/// Events that are folded together: of one id, and not too large together.
+struct Run<'a> {
+    project: &'a str,
+    id: &'a str,
+    cases: Vec<(usize, &'a Event)>,
+    bytes: usize,
+}
+
+impl Run<'_> {
+    /// Whether it may be folded beside others: what reaches former ids could meet another that reaches the same.
+    fn goes_beside_others(&self) -> bool {
+        self.bytes <= FOLD_BESIDE_BYTES_MAX
+            && !self.cases.iter().any(|(_, event)| matches!(event.kind, Kind::Alias | Kind::Delete))
+    }
+}
 
 /// Folds the operations of all stored events into the profiles. An event whose operation did not reach its profile is
 /// to be tried again.
 pub async fn fold_profiles(table: &impl Table, cases: &mut [Case<'_>], out_of_time: &dyn Fn() -> bool) {
-    let mut operations: BTreeMap<(String, String), Vec<(usize, Operation)>> = BTreeMap::new();
+    let (beside, in_turn): (Vec<Run<'_>>, Vec<Run<'_>>) = runs(cases).into_iter().partition(Run::goes_beside_others);
+    let mut results: Vec<_> = stream::iter(beside)
+        .map(|run| async move {
+            let result = fold(table, &run, &|| false).await;
+            (run.cases, result)
+        })
+        .buffer_unordered(IN_FLIGHT)
+        .collect()
+        .await;
+    for run in in_turn {
+        let result = if out_of_time() { Err(Cause::Unstarted) } else { fold(table, &run, out_of_time).await };
+        results.push((run.cases, result));
+    }
+    for (folded, result) in results {
+        if let Err(cause) = result {
+            folded.into_iter().for_each(|(position, _)| cases[position].retry(cause));
+        }
+    }
+}
+
+/// The events that say something of a profile. Those of one id follow each other.
+fn runs<'a>(cases: &[Case<'a>]) -> Vec<Run<'a>> {
+    let mut by_id: BTreeMap<(&str, &str), Vec<Run<'a>>> = BTreeMap::new();
     for (position, case) in cases.iter().enumerate() {
+        let event = case.event;
         let says_something = match case.outcome {
             Some(Outcome::Stored | Outcome::StoredBefore) => true,
             // Recognised by its content alone: it may as well be said once more, after something else was.
-            Some(Outcome::Duplicate) => case.event.identity == Identity::Window || case.event.kind == Kind::Alias,
+            Some(Outcome::Duplicate) => event.identity == Identity::Window || event.kind == Kind::Alias,
             // What an alias joins stays joined, and the deletion must reach the former id all the same.
-            Some(Outcome::Erased) => case.event.kind == Kind::Alias,
+            Some(Outcome::Erased) => event.kind == Kind::Alias,
             Some(Outcome::DeadLettered(_) | Outcome::Retry(_)) | None => false,
         };
-        if says_something && let Some(operation) = Operation::of(case.event) {
-            let id = (case.message.project.clone(), case.event.subject.clone());
-            operations.entry(id).or_default().push((position, operation));
+        let bytes = event.data.as_ref().map_or(0, |data| data.get().len());
+        // What is larger than an item was never stored, and so repeats nothing either.
+        if !says_something || !Operation::is_of(event.kind) || bytes > DYNAMODB_ITEM_BYTES_MAX {
+            continue;
+        }
+        let (project, id) = (case.message.project.as_str(), event.subject.as_str());
+        let of_id = by_id.entry((project, id)).or_default();
+        match of_id.last_mut() {
+            Some(run) if run.bytes + bytes <= FOLD_BYTES_MAX => {
+                run.cases.push((position, event));
+                run.bytes += bytes;
+            }
+            _ => of_id.push(Run { project, id, cases: vec![(position, event)], bytes }),
         }
     }
-    let (alone, joined): (Vec<_>, Vec<_>) =
-        operations.into_iter().partition(|(_, operations)| !operations.iter().any(|(_, one)| one.reaches_others()));
-    let mut results = fold_at_once(table, alone, IN_FLIGHT, &|| false).await;
-    results.extend(fold_at_once(table, joined, JOINED_IN_FLIGHT, out_of_time).await);
-    // Two that reach the same former id meet there, and then one may come too late every time. It has another turn, with
-    // nothing beside it.
-    let (again, mut results): (Vec<_>, Vec<_>) =
-        results.into_iter().partition(|(_, result)| *result == Err(Cause::Contended));
-    let again = again.into_iter().map(|(work, _)| work).collect();
-    results.extend(fold_at_once(table, again, 1, out_of_time).await);
-    for ((_, operations), result) in results {
-        if let Err(cause) = result {
-            operations.into_iter().for_each(|(position, _)| cases[position].retry(cause));
-        }
-    }
-}
-
-/// What is to be folded into one profile: project and id, and the operations, each with the position of its event.
-type Work = ((String, String), Vec<(usize, Operation)>);
-
-/// Folds into several profiles at a time. What comes too late is not begun.
-async fn fold_at_once(
-    table: &impl Table,
-    work: Vec<Work>,
-    at_once: usize,
-    out_of_time: &dyn Fn() -> bool,
-) -> Vec<(Work, Result<(), Cause>)> {
-    stream::iter(work)
-        .map(|((project, id), operations)| async move {
-            let said: Operations = operations.iter().map(|(_, operation)| operation.clone()).collect();
-            let in_time = !out_of_time();
-            let result =
-                if in_time { fold(table, &project, &id, &said, out_of_time).await } else { Err(Cause::Unstarted) };
-            (((project, id), operations), result)
-        })
-        .buffer_unordered(at_once)
-        .collect()
-        .await
+    by_id.into_values().flatten().collect()
 }
 
 /// Folds operations into the profile of an id, and what reaches further into those of its former ids.
-async fn fold(
-    table: &impl Table,
-    project: &str,
-    id: &str,
-    operations: &Operations,
-    out_of_time: &dyn Fn() -> bool,
-) -> Result<(), Cause> {
+async fn fold(table: &impl Table, run: &Run<'_>, out_of_time: &dyn Fn() -> bool) -> Result<(), Cause> {
+    let Run { project, id, .. } = *run;
     for attempt in 0..CONFLICTS_MAX {
         pause_before(attempt).await;
-        let mut operations = operations.clone();
+        let mut operations: Operations = run.cases.iter().filter_map(|(_, event)| Operation::of(event)).collect();
+        if operations.is_empty() {
+            return Ok(());
+        }
         let reaches_others = operations.iter().any(Operation::reaches_others);
         let loaded = load(table, project, id, &mut operations).await?;
         let mut person: Person = loaded.iter().map(|(id, (profile, _))| (id.clone(), profile.clone())).collect();
@@ -149,20 +166,22 @@ async fn load_former(table: &impl Table, project: &str, mut loaded: Loaded, id: 
 }
 
 async fn read(table: &impl Table, project: &str, ids: BTreeSet<String>) -> Result<Loaded, Cause> {
-    let found = get_all(table, ids.iter().map(|id| key(project, id)).collect(), None).await?;
     let mut loaded = Loaded::new();
-    for id in ids {
-        let profile = match found.get(&key(project, &id)) {
-            None => (Profile::default(), None),
-            Some(attributes) => {
-                let (profile, version) = Profile::read(attributes).ok_or_else(|| {
-                    tracing::error!(project, "a stored profile cannot be read");
-                    Cause::Denied
-                })?;
-                (profile, Some(version))
-            }
-        };
-        loaded.insert(id, profile);
+    for ids in Vec::from_iter(ids).chunks(PROFILES_A_CALL) {
+        let found = get_all(table, ids.iter().map(|id| key(project, id)).collect(), None).await?;
+        for id in ids {
+            let profile = match found.get(&key(project, id)) {
+                None => (Profile::default(), None),
+                Some(attributes) => {
+                    let (profile, version) = Profile::read(attributes).ok_or_else(|| {
+                        tracing::error!(project, "a stored profile cannot be read");
+                        Cause::Denied
+                    })?;
+                    (profile, Some(version))
+                }
+            };
+            loaded.insert(id.clone(), profile);
+        }
     }
     Ok(loaded)
 }
@@ -179,11 +198,16 @@ fn apply_fitting(person: &mut Person, project: &str, id: &str, operations: &Oper
     };
     let no_values = |operation: &Operation| Operation { registers: vec![], ..operation.clone() };
     let deletion = |operation: &Operation| Operation { deleted: operation.deleted, ..Operation::default() };
-    let ways: [&dyn Fn(&Operation) -> Operation; 4] = [&Operation::clone, &known, &no_values, &deletion];
+    let ways: [Option<Way<'_>>; 4] = [None, Some(&known), Some(&no_values), Some(&deletion)];
     for (attempt, way) in ways.into_iter().enumerate() {
         person.clone_from(&before);
-        person::apply(person, id, &operations.iter().map(way).collect::<Operations>());
-        let fits = |(id, profile): (&String, &Profile)| profile.item(key(project, id), 0).bytes() <= PROFILE_BYTES_MAX;
+        match way {
+            None => person::apply(person, id, operations),
+            Some(way) => person::apply(person, id, &operations.iter().map(way).collect::<Operations>()),
+        }
+        let fits = |(id, profile): (&String, &Profile)| {
+            profile.has_room() && profile.item(key(project, id), 0).bytes() <= PROFILE_BYTES_MAX
+        };
         if person.iter().all(fits) || attempt == 3 {
             if attempt > 0 {
                 tracing::warn!(

@@ -19,6 +19,7 @@
 //! | `SPILL_TABLE_NAME` | required | the table of messages that the queue did not take |
 //! | `RECEIVES_MAX` | required | the queue's `maxReceiveCount` |
 //! | `DEAD_LETTERS_RETENTION_DAYS` | 90 | how long a dead letter is kept |
+//! | `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` | no check | the memory in MiB, set by Lambda; refused if [`memory`] computes more |
 
 pub mod backoff;
 pub mod claim;
@@ -33,6 +34,7 @@ pub mod handler;
 pub mod incoming;
 pub mod letters;
 pub mod marker;
+pub mod memory;
 pub mod operation;
 pub mod person;
 pub mod profile;

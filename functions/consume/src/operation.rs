@@ -1,5 +1,7 @@
 //! What an event does to profiles.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use shared::clock::Timestamp;
 use shared::event::{Event, Kind};
@@ -23,16 +25,17 @@ impl Operation {
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
         let mut operation = Self::default();
+        let id = Arc::from(event.id.as_str());
         match event.kind {
             Kind::Identify => {
                 let traits = Members::parse(event.data.as_ref()?.get()).ok()?;
                 for (name, value) in traits.iter() {
-                    operation.set(event, Section::Traits, name, value.get());
+                    operation.set(event, &id, Section::Traits, name, value.get());
                 }
             }
             Kind::Group => {
                 let traits = event.data.as_ref().map_or("{}", |traits| traits.get());
-                operation.set(event, Section::Groups, event.target.as_deref()?, traits);
+                operation.set(event, &id, Section::Groups, event.target.as_deref()?, traits);
             }
             Kind::Tags => {
                 let changes = Members::parse(event.data.as_ref()?.get()).ok()?;
@@ -40,19 +43,25 @@ impl Operation {
                 let removed = tags("remove");
                 // A tag that is both added and removed is removed.
                 for tag in tags("add").iter().filter(|tag| !removed.contains(tag)) {
-                    operation.set(event, Section::Tags, tag, "true");
+                    operation.set(event, &id, Section::Tags, tag, "true");
                 }
                 for tag in &removed {
-                    operation.set(event, Section::Tags, tag, "false");
+                    operation.set(event, &id, Section::Tags, tag, "false");
                 }
             }
-            Kind::Unsubscribe => operation.set(event, Section::Subscription, "subscribed", "false"),
-            Kind::Resubscribe => operation.set(event, Section::Subscription, "subscribed", "true"),
+            Kind::Unsubscribe => operation.set(event, &id, Section::Subscription, "subscribed", "false"),
+            Kind::Resubscribe => operation.set(event, &id, Section::Subscription, "subscribed", "true"),
             Kind::Alias => operation.former = event.target.clone().filter(|former| *former != event.subject),
             Kind::Delete => operation.deleted = Some(event.timestamp),
             Kind::Track | Kind::Page | Kind::Screen => {}
         }
         (operation != Self::default()).then_some(operation)
+    }
+
+    /// Whether events of a kind say anything of a profile.
+    #[must_use]
+    pub fn is_of(kind: Kind) -> bool {
+        !matches!(kind, Kind::Track | Kind::Page | Kind::Screen)
     }
 
     /// Whether it can concern other ids than its subject.
@@ -61,8 +70,8 @@ impl Operation {
         self.former.is_some() || self.deleted.is_some()
     }
 
-    fn set(&mut self, event: &Event, section: Section, name: &str, value: &str) {
-        let register = Register { time: event.timestamp, event: event.id.clone(), value: value.to_owned() };
+    fn set(&mut self, event: &Event, id: &Arc<str>, section: Section, name: &str, value: &str) {
+        let register = Register { time: event.timestamp, event: Arc::clone(id), value: value.to_owned() };
         self.registers.push((section, name.to_owned(), register));
     }
 }

@@ -2,6 +2,7 @@
 //! history gives the same profile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -14,6 +15,12 @@ use crate::table::{Attributes, Item, Key, Value};
 pub const VERSION: &str = "ver";
 /// The sort key of a profile.
 pub const SORT: &str = "PROFILE";
+/// The most values that one profile keeps. In memory each takes about [`VALUE_BYTES`] beyond its text, which for short
+/// values is many times the text.
+pub const VALUES_MAX: usize = 5_000;
+/// What a value takes in memory beyond its text: its place in a tree whose nodes may be half empty (150), and what the
+/// allocator adds to its two small texts (50).
+pub const VALUE_BYTES: usize = 200;
 
 /// The parts of a profile, each an attribute of its item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,8 +53,8 @@ const FORMER_IDS: &str = "from";
 pub struct Register {
     /// When it was so, by our clock.
     pub time: Timestamp,
-    /// The event that says so.
-    pub event: String,
+    /// The event that says so. An event often sets thousands of values, so they share its id.
+    pub event: Arc<str>,
     /// The value: JSON text.
     pub value: String,
 }
@@ -55,7 +62,8 @@ pub struct Register {
 /// What is known of one id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    registers: BTreeMap<(Section, String), Register>,
+    /// Shared by copies until one of them is changed: a person can be fifty of these, read, and about to be written.
+    registers: Arc<BTreeMap<(Section, String), Register>>,
     /// The ids that this one became: everything here holds for them too.
     pub later_ids: BTreeSet<String>,
     /// The ids that became this one.
@@ -87,7 +95,7 @@ impl Profile {
         }
         let key = (section, name.to_owned());
         if self.registers.get(&key).is_none_or(|present| present < register) {
-            self.registers.insert(key, register.clone());
+            Arc::make_mut(&mut self.registers).insert(key, register.clone());
         }
     }
 
@@ -95,12 +103,14 @@ impl Profile {
     pub fn forget(&mut self, moment: Timestamp) {
         let moment = self.deleted.map_or(moment, |before| before.max(moment));
         self.deleted = Some(moment);
-        self.registers.retain(|_, register| register.time > moment);
+        if self.registers.values().any(|register| register.time <= moment) {
+            Arc::make_mut(&mut self.registers).retain(|_, register| register.time > moment);
+        }
     }
 
     /// Keeps of another profile's values those that are later.
     pub fn join(&mut self, other: &Self) {
-        for ((section, name), register) in &other.registers {
+        for ((section, name), register) in &*other.registers {
             self.keep(*section, name, register);
         }
     }
@@ -109,6 +119,12 @@ impl Profile {
     #[must_use]
     pub fn has(&self, section: Section, name: &str) -> bool {
         self.registers.contains_key(&(section, name.to_owned()))
+    }
+
+    /// Whether it keeps no more values than a profile may.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.registers.len() <= VALUES_MAX
     }
 
     /// The values of a part, by name, as JSON texts.
@@ -127,7 +143,7 @@ impl Profile {
     #[must_use]
     pub fn item(&self, key: Key, version: i64) -> Item {
         let mut item = Item { key, attributes: BTreeMap::new() };
-        let events: BTreeSet<&str> = self.registers.values().map(|register| register.event.as_str()).collect();
+        let events: BTreeSet<&str> = self.registers.values().map(|register| &*register.event).collect();
         let places: BTreeMap<&str, usize> = events.iter().enumerate().map(|(place, event)| (*event, place)).collect();
         if !events.is_empty() {
             item.text(EVENTS, json(&events));
@@ -139,7 +155,7 @@ impl Profile {
                 .filter(|((of, _), _)| *of == section)
                 .map(|((_, name), register)| {
                     let value = RawValue::from_string(register.value.clone()).expect("the value was read from JSON");
-                    (name.as_str(), Stored(value, register.time.as_millis(), places[register.event.as_str()]))
+                    (name.as_str(), Stored(value, register.time.as_millis(), places[&*register.event]))
                 })
                 .collect();
             if !part.is_empty() {
@@ -163,16 +179,18 @@ impl Profile {
     pub fn read(attributes: &Attributes) -> Option<(Self, i64)> {
         let text = |name: &str| attributes.get(name).and_then(Value::text);
         let events: Vec<String> = serde_json::from_str(text(EVENTS).unwrap_or("[]")).ok()?;
-        let mut profile = Self::default();
+        let events: Vec<Arc<str>> = events.into_iter().map(Arc::from).collect();
+        let mut registers = BTreeMap::new();
         for (section, attribute) in SECTIONS {
             let part: BTreeMap<String, Stored> = serde_json::from_str(text(attribute).unwrap_or("{}")).ok()?;
             for (name, Stored(value, millis, place)) in part {
                 let time = Timestamp::from_millis_clamped(millis);
-                let event = events.get(place)?.clone();
+                let event = Arc::clone(events.get(place)?);
                 let register = Register { time, event, value: value.get().to_owned() };
-                profile.registers.insert((section, name), register);
+                registers.insert((section, name), register);
             }
         }
+        let mut profile = Self { registers: Arc::new(registers), ..Self::default() };
         profile.later_ids = serde_json::from_str(text(LATER_IDS).unwrap_or("[]")).ok()?;
         profile.former_ids = serde_json::from_str(text(FORMER_IDS).unwrap_or("[]")).ok()?;
         profile.deleted = attributes.get(DELETED).and_then(Value::number).map(Timestamp::from_millis_clamped);
@@ -230,7 +248,7 @@ mod tests {
         for (name, value) in [("n", "1.50"), ("big", "12345678901234567890"), ("gone", "null"), ("o", "{ \"x\":1 }")] {
             profile.apply(&set(name, 1, value));
         }
-        profile.registers.insert((Section::Tags, "vip".into()), register(2, "true"));
+        Arc::make_mut(&mut profile.registers).insert((Section::Tags, "vip".into()), register(2, "true"));
         profile.later_ids.insert("b".into());
         profile.deleted = Timestamp::from_millis(0);
         let item = profile.item(Key { pk: "dev#a".into(), sk: SORT.into() }, 7);

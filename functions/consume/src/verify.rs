@@ -26,7 +26,8 @@ pub async fn verify_keys(table: &impl Table, decoded: Vec<&mut Decoded>) {
         };
         match (owner, &mut *one) {
             (Some((project, source)), Decoded::Message(message)) => {
-                **message = Message { project, source, verified: true, ..(**message).clone() };
+                let Message { project: no_project, source: no_source, verified, .. } = &mut **message;
+                (*no_project, *no_source, *verified) = (project, source, true);
             }
             _ => {
                 let detail = "the write key was checked after the request had been accepted, and is nobody's";

@@ -147,6 +147,10 @@ impl<L: KeyLookup, Q: EventQueue, S: SpillStore> Ingest<L, Q, S> {
         let bytes_max = self.config.request_bytes_max;
         let bytes = guarded(|| body::bytes(&call.body, call.content_encoding.as_deref(), bytes_max))?;
         let text = body::in_utf8(&bytes, call.content_type.as_deref());
+        // Of ISO-8859-1, characters may have become twice as long.
+        if text.len() > bytes_max {
+            return Err(Problem::RequestTooLarge { limit: bytes_max });
+        }
         let mut parsed = guarded(|| parse(found.route, call, &text, &arrival))?;
         account.events = parsed.events.len();
         account.refused = parsed.refused.len();
@@ -161,6 +165,9 @@ impl<L: KeyLookup, Q: EventQueue, S: SpillStore> Ingest<L, Q, S> {
             Checked::Unchecked { .. } if found.route == Route::Webhook => return Err(self.keys_unavailable()),
             Checked::Unchecked { .. } => {}
         }
+        // Everything that counts is in the events by now.
+        drop(text);
+        drop(bytes);
         account.verified = matches!(checked, Checked::Known(_));
         receipt.clone_into(&mut account.receipt);
         count(metric::EVENTS_RECEIVED, (account.events + account.refused) as u64);

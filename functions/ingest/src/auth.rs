@@ -54,7 +54,7 @@ pub const PATIENCE: Duration = Duration::from_millis(800);
 /// How long it may for a key that was known before, which is then taken as it was.
 const PATIENCE_KNOWN: Duration = Duration::from_millis(300);
 /// The most keys that are remembered. An entry takes about 400 bytes.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("ten thousand is not zero");
+pub const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("ten thousand is not zero");
 
 type Remembered = (Option<Owner>, Timestamp);
 

@@ -3,6 +3,8 @@
 use shared::config::{ConfigError, Reader};
 use shared::limits::{EVENT_BYTES_CEILING, EVENT_BYTES_DEFAULT, REQUEST_BYTES_CEILING, REQUEST_BYTES_DEFAULT};
 
+use crate::memory;
+
 /// The configuration, checked as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -36,6 +38,10 @@ impl Config {
             let (event, request) = (config.event_bytes_max, config.request_bytes_max);
             reader.refuse(format!("EVENT_BYTES_MAX ({event}) is more than REQUEST_BYTES_MAX ({request})"));
         }
+        let size_mib = reader.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", usize::MAX, memory::SIZES_MIB);
+        if let Some(problem) = memory::refusal(size_mib, config.request_bytes_max, config.event_bytes_max) {
+            reader.refuse(problem);
+        }
         reader.finish(config)
     }
 }
@@ -61,6 +67,21 @@ mod tests {
         {
             let error = read(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_function_that_is_too_small_for_its_requests_is_refused_with_both_numbers() {
+        let needed = memory::bound(2_621_440, 393_216).div_ceil(1_048_576);
+        let read = |size: usize| {
+            let (size, request) = (size.to_string(), "2621440");
+            let limits = [("REQUEST_BYTES_MAX", request), ("EVENT_BYTES_MAX", "393216")];
+            read(&[limits[0], limits[1], ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", size.as_str())])
+        };
+        assert!(read(needed).is_ok());
+        let error = read(needed - 1).unwrap_err().to_string();
+        for part in [format!("{needed} MiB"), format!("{} MiB", needed - 1), "REQUEST_BYTES_MAX (2621440)".to_owned()] {
+            assert!(error.contains(&part), "{error}");
         }
     }
 

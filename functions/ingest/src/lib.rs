@@ -19,6 +19,7 @@
 //! | `SPILL_TABLE_NAME` | required | the table for messages that the queue does not take |
 //! | `REQUEST_BYTES_MAX` | 1048576 | the largest body, inflated |
 //! | `EVENT_BYTES_MAX` | 262144 | the largest event as its producer wrote it |
+//! | `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` | no check | the memory in MiB, set by Lambda; refused if [`memory`] computes more |
 
 pub mod accept;
 pub mod auth;
@@ -29,6 +30,7 @@ pub mod durable;
 pub mod form;
 pub mod handler;
 pub mod key_table;
+pub mod memory;
 pub mod multipart;
 pub mod pack;
 pub mod parameters;

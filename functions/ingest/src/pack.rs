@@ -29,7 +29,10 @@ pub fn pack(envelope: &Message, events: Vec<Event>, refused: Vec<Refused>, bytes
 #[must_use]
 pub fn entry(message: &Message, number: usize) -> Entry {
     let group = message.write_key_hash.as_ref().unwrap_or(&message.project).clone();
-    Entry { group, body: message.encode(), number, items: message.events.len() + message.refused.len() }
+    let mut body = message.encode();
+    // Its last doubling may have left as much again unused.
+    body.shrink_to_fit();
+    Entry { group, body, number, items: message.events.len() + message.refused.len() }
 }
 
 struct Packer<'a> {

@@ -1,12 +1,14 @@
 //! What both protocols' parsers take and give, and the rules that they share.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use shared::clock::Timestamp;
 use shared::event::Event;
 use shared::json::{Members, ObjectWriter};
-use shared::limits::{EVENT_ID_BYTES_MAX, REFUSED_BYTES_MAX};
+use shared::limits::{BATCH_EVENTS_MAX, EVENT_ID_BYTES_MAX, REFUSED_BYTES_MAX};
 use shared::message::Refused;
 use shared::outcome::Reason;
 
@@ -47,6 +49,59 @@ impl Arrival<'_> {
     pub fn has_room_for(&self, text: &str) -> bool {
         text.len() <= self.event_bytes_max
             && text.len() + 3 * text.matches(['\u{FFFE}', '\u{FFFF}']).count() <= self.event_bytes_max
+    }
+}
+
+/// The elements of a JSON array, values unparsed. No more are kept than a batch may have; the others are counted.
+#[derive(Debug)]
+pub struct Elements<'a> {
+    kept: Vec<&'a RawValue>,
+    count: usize,
+}
+
+impl<'a> Elements<'a> {
+    /// Reads the elements of an array.
+    ///
+    /// # Errors
+    /// `text` is not a JSON array.
+    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        struct ElementsVisitor;
+        impl<'de> Visitor<'de> for ElementsVisitor {
+            type Value = Elements<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Elements { kept: Vec::new(), count: 0 };
+                while let Some(element) = array.next_element()? {
+                    elements.count += 1;
+                    if elements.count <= BATCH_EVENTS_MAX {
+                        elements.kept.push(element);
+                    }
+                }
+                Ok(elements)
+            }
+        }
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let elements = deserializer.deserialize_seq(ElementsVisitor)?;
+        deserializer.end()?;
+        Ok(elements)
+    }
+
+    /// The first element.
+    #[must_use]
+    pub fn first(&self) -> Option<&'a RawValue> {
+        self.kept.first().copied()
+    }
+
+    /// All elements.
+    ///
+    /// # Errors
+    /// [`Problem::BatchTooLong`] if there are more than a batch may have.
+    pub fn within_limit(self) -> Result<Vec<&'a RawValue>, Problem> {
+        if self.count > BATCH_EVENTS_MAX { Err(Problem::BatchTooLong { items: self.count }) } else { Ok(self.kept) }
     }
 }
 

@@ -6,12 +6,13 @@
 use serde_json::value::RawValue;
 use shared::event::{Event, Identity, Kind, corrected};
 use shared::json::{Members, ObjectWriter, as_object, is_object, nesting_depth};
-use shared::limits::{BATCH_EVENTS_MAX, NESTING_DEPTH_MAX, REFUSED_BYTES_MAX, SHARED_BYTES_MAX, SUBJECT_CHARS_MAX};
+use shared::limits::{NESTING_DEPTH_MAX, REFUSED_BYTES_MAX, SHARED_BYTES_MAX, SUBJECT_CHARS_MAX};
 use shared::message::Refused;
 use shared::outcome::Reason;
 
 use crate::parsed::{
-    Arrival, Parsed, Refusal, WRITE_KEY, canonical, fitting_event_id, id, malformed, object, refuse, rest, string,
+    Arrival, Elements, Parsed, Refusal, WRITE_KEY, canonical, fitting_event_id, id, malformed, object, refuse, rest,
+    string,
 };
 use crate::response::Problem;
 use crate::route::SegmentCall;
@@ -94,10 +95,11 @@ pub fn parse(call: SegmentCall, text: &str, arrival: &Arrival<'_>) -> Result<Par
 }
 
 fn single(kind: Kind, text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
-    let members = object(text)?;
+    // Before it is read: the directory of an object's members can take many times its text.
     if !arrival.has_room_for(text) {
         return Err(Problem::EventTooLarge { index: 0, limit: arrival.event_bytes_max });
     }
+    let members = object(text)?;
     let mut parsed = Parsed { write_key: members.get(WRITE_KEY).and_then(string), ..Parsed::default() };
     match event(0, kind, &members, &Common::default(), arrival) {
         Ok(event) => parsed.events.push(event),
@@ -113,8 +115,9 @@ fn single(kind: Kind, text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Probl
 fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     let members = object(text)?;
     let items = members.get("batch").ok_or_else(|| Problem::Malformed("no batch in it".to_owned()))?;
-    let items: Vec<&RawValue> =
-        serde_json::from_str(items.get()).map_err(|_| Problem::Malformed("the batch is not an array".to_owned()))?;
+    let items = Elements::parse(items.get())
+        .map_err(|_| Problem::Malformed("the batch is not an array".to_owned()))?
+        .within_limit()?;
     let shared = ["context", "integrations"].iter().filter_map(|name| members.get(name));
     if shared.into_iter().any(|value| nesting_depth(value.get().as_bytes()) > NESTING_DEPTH_MAX) {
         return Err(Problem::NestedTooDeeply);
@@ -135,13 +138,10 @@ fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
 /// each item and none beside them.
 ///
 /// # Errors
-/// There are none or too many, or one is too large even to be kept as refused.
+/// There are none, or one is too large even to be kept as refused.
 pub(crate) fn items(items: &[&RawValue], common: &Common<'_>, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     if items.is_empty() {
         return Err(Problem::EmptyBatch);
-    }
-    if items.len() > BATCH_EVENTS_MAX {
-        return Err(Problem::BatchTooLong { items: items.len() });
     }
     // What is said once and stored many times: the batch is small, but what it asks for may not be.
     if common.bytes().saturating_mul(items.len()) > SHARED_BYTES_MAX {

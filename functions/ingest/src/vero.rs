@@ -24,10 +24,11 @@ pub const KEY_PARAMETERS: [&str; 2] = ["auth_token", "tracking_api_key"];
 /// # Errors
 /// What is wrong with the call.
 pub fn parse(call: VeroCall, text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
-    let members = object(text)?;
+    // Before it is read: the directory of an object's members can take many times its text.
     if !arrival.has_room_for(text) {
         return Err(Problem::EventTooLarge { index: 0, limit: arrival.event_bytes_max });
     }
+    let members = object(text)?;
     let event = event(call, said(call, &members)?, &members, arrival)?;
     Ok(Parsed { write_key: write_key(&members), events: vec![event], refused: vec![] })
 }

@@ -5,7 +5,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::value::RawValue;
 use sha1::Sha1;
 
-use crate::parsed::{Arrival, Parsed, malformed};
+use crate::parsed::{Arrival, Elements, Parsed, malformed};
 use crate::response::Problem;
 use crate::segment::{Common, items};
 
@@ -18,7 +18,7 @@ const SIGNATURE_BYTES: usize = 20;
 /// What is wrong with the request as a whole; events that are wrong are among [`Parsed::refused`].
 pub fn parse(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     let events = if text.trim_ascii_start().starts_with('[') {
-        elements(text)?
+        elements(text)?.within_limit()?
     } else {
         // An object is checked here, since what is not JSON could not even be kept as refused.
         crate::parsed::object(text)?;
@@ -52,7 +52,7 @@ pub fn verify(secret: &str, signature: Option<&str>, body: &[u8]) -> Result<Sign
     };
     let signs_first = || {
         let text = crate::body::text_of_any_depth(body).ok().filter(|text| text.trim_ascii_start().starts_with('['));
-        let first = text.and_then(|text| elements(text).ok()?.first().map(|first| first.get()));
+        let first = text.and_then(|text| elements(text).ok()?.first().map(RawValue::get));
         first.is_some_and(|first| signs(first.as_bytes()))
     };
     if signs(body) {
@@ -64,8 +64,8 @@ pub fn verify(secret: &str, signature: Option<&str>, body: &[u8]) -> Result<Sign
     }
 }
 
-fn elements(text: &str) -> Result<Vec<&RawValue>, Problem> {
-    serde_json::from_str(text).map_err(|error| Problem::Malformed(malformed(&error)))
+fn elements(text: &str) -> Result<Elements<'_>, Problem> {
+    Elements::parse(text).map_err(|error| Problem::Malformed(malformed(&error)))
 }
 
 fn from_hexadecimal(text: &str) -> Option<[u8; SIGNATURE_BYTES]> {

@@ -115,6 +115,43 @@ async fn a_message_that_makes_our_code_panic_goes_back_alone() {
     assert_eq!((failed(&report), report.stored), (vec![1], 2));
 }
 
+/// A message that gives a user as many traits as `names` says.
+fn traits(id: &str, names: std::ops::Range<usize>, value: &str) -> Delivery {
+    let traits: serde_json::Map<String, serde_json::Value> =
+        names.map(|name| (format!("t{name}"), value.into())).collect();
+    let body = delivery(id).body;
+    let mut message: serde_json::Value = serde_json::from_str(&body).unwrap();
+    message["events"][0]["kind"] = "identify".into();
+    message["events"][0]["data"] = traits.into();
+    Delivery { body: message.to_string(), ..delivery(id) }
+}
+
+fn values(world: &World) -> usize {
+    let events = world.events.0.lock().unwrap();
+    let item = events.values().find(|item| item.key.sk == crate::profile::SORT);
+    let profile = item.map(|item| crate::profile::Profile::read(&attributes(item)).unwrap().0);
+    profile.map_or(0, |profile| profile.values(crate::profile::Section::Traits).count())
+}
+
+#[tokio::test]
+async fn a_profile_keeps_no_more_values_than_memory_has_room_for() {
+    let world = World::default();
+    let most = crate::profile::VALUES_MAX;
+    for (id, names, expected) in [("a", 0..most + 1, 0), ("b", 0..most, most), ("c", most..most + 1, most)] {
+        let report = consume(&world).deliver(&[traits(id, names, "x")], deadline()).await;
+        assert_eq!((failed(&report), report.stored, values(&world)), (vec![], 1, expected), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_be_folded_at_once_is_folded_one_part_after_the_other() {
+    let world = World::default();
+    let value = "x".repeat(crate::fold::FOLD_BYTES_MAX / 150);
+    let deliveries = [traits("a", 0..100, &value), traits("b", 90..110, &value), traits("c", 100..140, &value)];
+    let report = consume(&world).deliver(&deliveries, deadline()).await;
+    assert_eq!((failed(&report), report.stored, values(&world)), (vec![], 3, 140));
+}
+
 #[tokio::test]
 async fn messages_for_which_the_time_is_too_short_are_not_begun() {
     let world = World::default();

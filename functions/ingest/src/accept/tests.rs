@@ -111,6 +111,14 @@ async fn a_browser_may_ask_before_it_sends() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_in_utf_8_is_refused_whatever_it_was_before() {
+    let body = [&b"{\"a\":\""[..], &[0xe9; 600_000], b"\"}"].concat();
+    let content_type = Some("application/json; charset=iso-8859-1".to_owned());
+    let reply = reply(&Queue::default(), &Call { content_type, ..call("POST", "/v1/batch", body) }).await;
+    assert_eq!((reply.status, code(&reply).as_str()), (413, "request_too_large"));
+}
+
+#[tokio::test]
 async fn veros_heartbeat_needs_no_key() {
     let reply = reply(&Queue::default(), &call("GET", "/api/v2/heartbeat", "")).await;
     assert_eq!((reply.status, reply.body.as_slice()), (200, &br#"{"status":200,"message":"Vero api is up"}"#[..]));

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use shared::clock::Timestamp;
+use shared::limits::BATCH_EVENTS_MAX;
 
 use super::*;
 
@@ -238,6 +239,9 @@ fn what_is_wrong_with_the_whole_request_is_said() {
     let large = json!({"userId": "u", "event": "x".repeat(10_000)}).to_string();
     let single = parse(SegmentCall::Single(Kind::Track), &large, &arrival()).map(|_| ());
     assert_eq!(single, Err(Problem::EventTooLarge { index: 0, limit: 10_000 }));
+    // By its size alone: it is not read.
+    let unread = parse(SegmentCall::Single(Kind::Track), &"{".repeat(10_001), &arrival()).map(|_| ());
+    assert_eq!(unread, Err(Problem::EventTooLarge { index: 0, limit: 10_000 }));
     // An item that is too large even to be kept as refused refuses the request.
     let huge = json!({"batch": [{"type": "track"}, "x".repeat(shared::limits::REFUSED_BYTES_MAX)]}).to_string();
     assert_eq!(batch(&huge), Err(Problem::EventTooLarge { index: 1, limit: 10_000 }));

@@ -45,6 +45,12 @@ fn a_whole_event_keeps_everything_it_carries() {
 }
 
 #[test]
+fn what_is_too_large_is_refused_before_it_is_read() {
+    let parsed = parse(VeroCall::UsersTrack, &"{".repeat(10_001), &arrival()).map(|_| ());
+    assert_eq!(parsed, Err(Problem::EventTooLarge { index: 0, limit: 10_000 }));
+}
+
+#[test]
 fn a_user_gets_what_stands_beside_the_data_as_traits_too() {
     let event = event_of(
         VeroCall::UsersTrack,
