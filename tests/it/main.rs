@@ -7,6 +7,7 @@ mod architecture;
 mod bad_input;
 mod dead_letters;
 mod delivery;
+mod incident;
 mod memory;
 mod openapi;
 mod profiles;
