@@ -56,7 +56,7 @@ mod tests {
         let [head] = parts("r.0", "text").try_into().unwrap();
         assert_eq!(head, Part { id: "r.0", number: HEAD.into(), body: "text", parts: Some(1) });
 
-        let body = "é".repeat(SPILL_PART_BYTES_MAX);
+        let body = "é".repeat(SPILL_PART_BYTES_MAX) + "!";
         let parts = parts("r.0", &body);
         let numbers: Vec<&str> = parts.iter().map(|part| part.number.as_str()).collect();
         assert_eq!(numbers, ["2", "1", "0"]);

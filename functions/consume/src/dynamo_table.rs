@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum, BatchStatementRequest, DeleteRequest,
@@ -56,7 +57,10 @@ impl DynamoTable {
 
     async fn insert_one_call(&self, items: &[Item]) -> Result<Vec<Insert>, Failure> {
         let statements = items.iter().map(|item| self.statement(item)).collect();
-        let reply = self.client.batch_execute_statement().set_statements(Some(statements)).send().await;
+        // The SDK's own retries would not tell that there were any.
+        let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
+        let call = self.client.batch_execute_statement().set_statements(Some(statements)).customize();
+        let reply = call.config_override(once).send().await;
         let reply = reply.map_err(|error| Failure::of("insert", &error))?;
         let mut results: Vec<Insert> =
             reply.responses().iter().map(|response| response.error().map_or(Insert::Done, statement_failure)).collect();

@@ -10,7 +10,7 @@ use shared::event::Kind;
 use shared::outcome::{Cause, Outcome};
 
 use crate::deliver::CONFLICTS_MAX;
-use crate::store::{Case, partition};
+use crate::store::{Case, ORIGIN, origin as origin_of, partition};
 use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, delete_all, get_all, pause_before};
 
 /// The sort key of a tombstone.
@@ -111,14 +111,42 @@ async fn write_tombstone(table: &impl Table, partition: &str, moment: Timestamp)
 
 /// Removes those of the events just stored whose subject has been deleted later than they happened.
 pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>]) {
-    let is_stored = |case: &Case<'_>| {
-        case.event.kind != Kind::Delete && matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore))
+    let late =
+        later_deleted(table, cases, |case| matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore)));
+    let late = late.await;
+    let keys: Vec<Key> = late.iter().map(|position| cases[*position].key()).collect();
+    let deleted = delete_all(table, &keys).await;
+    settle(cases, late, deleted);
+}
+
+/// Removes, and does not store again, events of messages that have been delivered before and whose subject has been
+/// deleted since. An insert of then that was not answered may have had its effect only after the deletion.
+pub async fn erase_before(table: &impl Table, cases: &mut [Case<'_>]) {
+    let late = later_deleted(table, cases, |case| case.outcome.is_none() && case.receive_count > 1).await;
+    let keys: Vec<Key> = late.iter().map(|position| cases[*position].key()).collect();
+    let deleted = match get_all(table, keys, Some(ORIGIN)).await {
+        Ok(found) => {
+            // What another event of the same identity has left there, is for that one to judge.
+            let own = |case: &Case<'_>| {
+                let origin = found.get(&case.key()).and_then(|item| item.get(ORIGIN)).and_then(Value::text);
+                origin == Some(&origin_of(case.message, case.event))
+            };
+            let keys = late.iter().map(|position| &cases[*position]).filter(|case| own(case)).map(Case::key);
+            delete_all(table, &keys.collect::<Vec<Key>>()).await
+        }
+        Err(cause) => Err(cause),
     };
+    settle(cases, late, deleted);
+}
+
+/// The positions of those events whose subject has been deleted later than they happened.
+async fn later_deleted(table: &impl Table, cases: &mut [Case<'_>], concerns: impl Fn(&Case<'_>) -> bool) -> Vec<usize> {
+    let concerns = |case: &Case<'_>| case.event.kind != Kind::Delete && concerns(case);
     let key_of = |case: &Case<'_>| tombstone_key(&partition(&case.message.project, &case.event.subject));
-    let keys: Vec<Key> = cases.iter().filter(|case| is_stored(case)).map(key_of).collect();
+    let keys: Vec<Key> = cases.iter().filter(|case| concerns(case)).map(key_of).collect();
     let tombstones: Result<HashMap<Key, Attributes>, Cause> = get_all(table, keys, None).await;
     let mut late = Vec::new();
-    for (position, case) in cases.iter_mut().enumerate().filter(|(_, case)| is_stored(case)) {
+    for (position, case) in cases.iter_mut().enumerate().filter(|(_, case)| concerns(case)) {
         match tombstones.as_ref().map(|found| found.get(&key_of(case)).and_then(moment_of)) {
             Ok(Some(moment)) if case.event.timestamp <= moment => late.push(position),
             Ok(_) => {}
@@ -126,9 +154,10 @@ pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>]) {
             Err(cause) => case.retry(*cause),
         }
     }
-    let keys: Vec<Key> =
-        late.iter().map(|position| crate::store::item(cases[*position].message, cases[*position].event).key).collect();
-    let deleted = delete_all(table, &keys).await;
+    late
+}
+
+fn settle(cases: &mut [Case<'_>], late: Vec<usize>, deleted: Result<(), Cause>) {
     for position in late {
         match deleted {
             Ok(()) => cases[position].outcome = Some(Outcome::Erased),

@@ -90,7 +90,7 @@ async fn insert<'a>(
     let results = insert_all(table, &items).await;
     let mut written = HashSet::new();
     for ((position, item), result) in positions.iter().zip(&items).zip(results) {
-        match result {
+        match result.insert {
             Insert::Done => drop(written.insert(&item.key)),
             Insert::Exists => {}
             Insert::Failed(cause) => {

@@ -70,7 +70,8 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         let delivery = Delivery {
             message_id: format!("spilled:{id}"),
             body: spilled.body,
-            receive_count: 1,
+            // A stream does not tell; it may have been brought before.
+            receive_count: 2,
             sent_at: spilled.written_at,
             receipt_handle: String::new(),
             group: spilled.group,

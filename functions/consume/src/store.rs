@@ -27,6 +27,9 @@ pub struct Case<'a> {
     pub outcome: Option<Outcome>,
     /// What exactly was wrong, for a person; empty unless it is dead-lettered.
     pub detail: String,
+    /// Whether an insert of it may have its effect late, even after the event has been erased. Then its message must come
+    /// once more, to look again.
+    pub doubtful: bool,
 }
 
 impl Case<'_> {
@@ -41,6 +44,12 @@ impl Case<'_> {
     #[must_use]
     pub fn stored_by_its_message(&self) -> Outcome {
         if self.receive_count > 1 { Outcome::StoredBefore } else { Outcome::Stored }
+    }
+
+    /// Where the event's item is, or would be.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        key(self.message, self.event)
     }
 
     /// Notes that nothing came of it this time.
@@ -61,14 +70,18 @@ pub fn partition(project: &str, subject: &str) -> String {
     format!("{project}#{subject}")
 }
 
-/// An event's item. Its key is its identity; names are short, since every 1,024 bytes cost a write unit.
+/// Where an event's item is: the key is its identity.
 ///
-/// The time in the key is the producer's, which a retry repeats; where there is none, that of arrival.
+/// The time in it is the producer's, which a retry repeats; where there is none, that of arrival.
+fn key(message: &Message, event: &Event) -> Key {
+    let time = event.client_time.unwrap_or(message.received_at);
+    Key { pk: partition(&message.project, &event.subject), sk: format!("E#{time}#{}", event.id) }
+}
+
+/// An event's item. Names are short, since every 1,024 bytes cost a write unit.
 #[must_use]
 pub fn item(message: &Message, event: &Event) -> Item {
-    let time = event.client_time.unwrap_or(message.received_at);
-    let key = Key { pk: partition(&message.project, &event.subject), sk: format!("E#{time}#{}", event.id) };
-    let mut item = Item { key, attributes: BTreeMap::new() };
+    let mut item = Item { key: key(message, event), attributes: BTreeMap::new() };
     item.text("kind", event.kind.tag());
     item.number("time", event.timestamp.as_millis());
     item.number("recv", message.received_at.as_millis());
@@ -131,11 +144,12 @@ pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
 /// Inserts items with different keys, those of the cases at `positions`.
 async fn insert_distinct(table: &impl Table, cases: &mut [Case<'_>], positions: &[usize], items: &[Item]) {
     let results = insert_all(table, items).await;
-    let existing = items.iter().zip(&results).filter(|(_, result)| **result == Insert::Exists);
+    let existing = items.iter().zip(&results).filter(|(_, result)| result.insert == Insert::Exists);
     let present = get_all(table, existing.map(|(item, _)| item.key.clone()).collect(), Some(ORIGIN)).await;
     for ((position, item), result) in positions.iter().zip(items).zip(results) {
         let case = &mut cases[*position];
-        match result {
+        case.doubtful = result.doubtful;
+        match result.insert {
             Insert::Done => case.outcome = Some(Outcome::Stored),
             Insert::Refused(detail) => case.dead(Reason::Unstorable, detail),
             Insert::Failed(cause) => case.retry(cause),

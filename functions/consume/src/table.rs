@@ -101,7 +101,8 @@ pub enum Guard {
 
 /// A table. Any call may have had its effect although it failed: a reply can be lost.
 pub trait Table {
-    /// Inserts items with different keys, at most 25 and about 4 MiB; one result an item, in their order.
+    /// Inserts items with different keys, at most 25 and about 4 MiB; one result an item, in their order. It tries once:
+    /// who tries again must know that the first time may have its effect late.
     fn insert(&self, items: &[Item]) -> impl Future<Output = Vec<Insert>> + Send;
 
     /// Reads at most 100 different items, each as the last completed write left it, and of each only the attribute
@@ -154,7 +155,7 @@ impl Replace {
 }
 
 /// How often an insert that may pass is tried within one invocation.
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 4;
 /// The pause before the second round; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -165,13 +166,23 @@ pub async fn pause_before(attempt: u32) {
     }
 }
 
+/// What became of an insert that was tried several times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inserted {
+    /// What it came to in the end.
+    pub insert: Insert,
+    /// Whether an earlier try was not answered: it may have its effect still, at any later time.
+    pub doubtful: bool,
+}
+
 /// Inserts any number of items with different keys, in as few calls as the limits allow, and those that may pass again
 /// a few times. One result an item, in their order.
-pub async fn insert_all(table: &impl Table, items: &[Item]) -> Vec<Insert> {
-    let mut results: Vec<Insert> = vec![Insert::Failed(Cause::Unstarted); items.len()];
+pub async fn insert_all(table: &impl Table, items: &[Item]) -> Vec<Inserted> {
+    let unstarted = Inserted { insert: Insert::Failed(Cause::Unstarted), doubtful: false };
+    let mut results = vec![unstarted; items.len()];
     for round in 0..ROUNDS {
         let pending: Vec<usize> =
-            (0..items.len()).filter(|position| matches!(results[*position], Insert::Failed(_))).collect();
+            (0..items.len()).filter(|position| matches!(results[*position].insert, Insert::Failed(_))).collect();
         if pending.is_empty() {
             break;
         }
@@ -180,7 +191,9 @@ pub async fn insert_all(table: &impl Table, items: &[Item]) -> Vec<Insert> {
             let wanted: Vec<Item> = batch.iter().map(|position| items[*position].clone()).collect();
             let answers = table.insert(&wanted).await;
             for (position, answer) in batch.iter().zip(answers) {
-                results[*position] = answer;
+                let result = &mut results[*position];
+                result.doubtful |= matches!(answer, Insert::Failed(Cause::TimedOut | Cause::Unavailable));
+                result.insert = answer;
             }
         }
     }

@@ -44,7 +44,7 @@ fn the_queues_are_those_of_the_template() {
     assert_eq!(events.attributes["SqsManagedSseEnabled"], "true");
     assert_eq!(events.redrive, Some(Redrive { dead_letter_arn: quarantine.arn.clone(), max_receive_count: 60 }));
     let policy: serde_json::Value = serde_json::from_str(&events.attributes["RedrivePolicy"]).unwrap();
-    assert_eq!(policy, serde_json::json!({"deadLetterTargetArn": quarantine.arn, "maxReceiveCount": 25}));
+    assert_eq!(policy, serde_json::json!({"deadLetterTargetArn": quarantine.arn, "maxReceiveCount": 60}));
     let allowed: serde_json::Value = serde_json::from_str(&quarantine.attributes["RedriveAllowPolicy"]).unwrap();
     assert_eq!(allowed["sourceQueueArns"], serde_json::json!([events.arn]));
     assert_eq!(quarantine.redrive, None);
