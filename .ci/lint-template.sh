@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks template.yaml as SAM and CloudFormation will read it. Usage: .ci/lint-template.sh VENV_DIR
 #
-# VENV_DIR holds the linters' own Python environment; it is made if it is missing or has other versions.
+# VENV_DIR holds the linters' own Python environments; they are made if they are missing or have other versions. What no
+# linter knows, as how the template and the code fit, is checked by `cargo run -p tests --bin lint-template`.
 set -euo pipefail
 
 die() {
@@ -19,7 +20,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # From 1.54 on, cfn-lint reads a SAM template without expanding it, and lets through references to resources that do not
 # exist and misspelt properties of functions and their events.
 sam_version=1.170.0
-requirements=("aws-sam-cli==$sam_version" "cfn-lint[sam]>=1.52,<1.54")
+requirements=("aws-sam-cli==$sam_version" "cfn-lint>=1.52,<1.54")
+# It has an environment of its own: it wants other versions of what SAM's command line needs.
+checkov_version=3.3.30
 
 # The linters need no network and no account; SAM asks for a region where it expands the template.
 export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1
@@ -41,8 +44,48 @@ if ! is_right 2>/dev/null; then
   is_right || die "the installed linters are not the pinned ones"
 fi
 
+has_checkov() {
+  [[ -x $venv/checkov/bin/checkov ]] && [[ $("$venv/checkov/bin/checkov" --version) == "$checkov_version" ]]
+}
+
+if ! has_checkov 2>/dev/null; then
+  printf 'lint-template: installing checkov into %s\n' "$venv/checkov"
+  python3 -m venv --clear "$venv/checkov" || die "cannot make a Python environment in $venv/checkov"
+  "$venv/checkov/bin/pip" install --quiet --disable-pip-version-check "checkov==$checkov_version" ||
+    die "cannot install checkov"
+  has_checkov || die "the installed checkov is not the pinned one"
+fi
+
+lint() {
+  "$venv/bin/cfn-lint" --include-checks I -- "$1"
+}
+
+# Its exceptions stand in the template, each at its resource and with its reason.
+scan() {
+  "$venv/checkov/bin/checkov" --file "$1" --framework cloudformation --compact --quiet --skip-download
+}
+
+# Checks that a linter finds what is wrong with a copy, and names it. Usage: finds LINTER WHAT PATTERN SED_SCRIPT
+finds() {
+  local broken=$scratch/broken.yaml output
+  sed "$4" template.yaml >"$broken"
+  ! cmp --silent template.yaml "$broken" || die "$2: the script for it changes nothing"
+  if output=$("$1" "$broken" 2>&1); then die "$2 is not found by $1"; fi
+  grep --quiet -- "$3" <<<"$output" || die "$2 is not what $1 found: $output"
+}
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 failed=0
 "$venv/bin/sam" validate --lint --template-file template.yaml || failed=1
-"$venv/bin/cfn-lint" --include-checks I -- template.yaml || failed=1
+lint template.yaml || failed=1
+scan template.yaml || failed=1
 [[ $failed -eq 0 ]] || die "template.yaml has findings"
+
+# A linter that has gone blind, as cfn-lint did to SAM templates with 1.54, would pass everything.
+finds lint 'a dangling reference' EventQueue 's/EVENTS_QUEUE_URL: !Ref EventsQueue/EVENTS_QUEUE_URL: !Ref EventQueue/'
+finds lint 'a misspelt property of a function' MemorySise 's/MemorySize: 512/MemorySise: 512/'
+finds lint 'a misspelt property of an event' BatchSise 's/BatchSize: 1$/BatchSise: 1/'
+finds lint 'a misspelt property of an alarm' TreatMissingDate 's/TreatMissingData:/TreatMissingDate:/'
+finds scan 'a table without backups' CKV_AWS_28 's/PointInTimeRecoveryEnabled: true/PointInTimeRecoveryEnabled: false/'
 printf 'lint-template: template.yaml is clean\n'

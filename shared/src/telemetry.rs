@@ -3,6 +3,7 @@
 //! Never in either: bodies, write keys, addresses, headers.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use tracing::Level;
@@ -10,10 +11,16 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::clock::Timestamp;
 use crate::outcome::Reason;
 
-/// The CloudWatch namespace of all metrics.
+/// The CloudWatch namespace of all metrics. Each has the dimensions `service` (which function) and `stack`.
 pub const NAMESPACE: &str = "Holdfast";
+/// What stands for the stack where `STACK_NAME` is not set, as outside AWS.
+const STACK_DEFAULT: &str = "local";
+/// How long after its arrival an event is due, that is, should have come to its fate. CloudWatch takes data points of up
+/// to two hours in the future (`PutMetricData`).
+const DUE_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The names of the metrics, each a count of events unless its doc says otherwise.
 pub mod metric {
@@ -33,8 +40,15 @@ pub mod metric {
     pub const EVENTS_ERASED: &str = "EventsErased";
     /// Events and refused items that were dead-lettered.
     pub const EVENTS_DEAD_LETTERED: &str = "EventsDeadLettered";
+    /// Events and refused items that were acknowledged, counted in the minute in which they are due.
+    pub const EVENTS_DUE: &str = "EventsDue";
+    /// Events and refused items whose message is done with, counted in the minute in which they were due. What is due
+    /// and not settled is waiting or lost.
+    pub const EVENTS_SETTLED: &str = "EventsSettled";
     /// Messages given back to the queue.
     pub const MESSAGES_RETRIED: &str = "MessagesRetried";
+    /// Messages that the sweep put from the spill table into the queue.
+    pub const MESSAGES_SWEPT: &str = "MessagesSwept";
     /// Requests answered with an error that is ours (5xx).
     pub const REQUESTS_FAILED: &str = "RequestsFailed";
     /// Requests answered with an error that is the producer's (4xx).
@@ -43,6 +57,30 @@ pub mod metric {
     pub const QUEUE_DELAY_MS: &str = "QueueDelayMs";
     /// The most memory used since the environment started, in percent of the function's size.
     pub const MEMORY_USED_PCT: &str = "MemoryUsedPct";
+
+    /// Every metric of `ingest`.
+    pub const OF_INGEST: [&str; 8] = [
+        EVENTS_RECEIVED,
+        EVENTS_ACCEPTED,
+        EVENTS_REFUSED,
+        EVENTS_SPILLED,
+        EVENTS_DUE,
+        REQUESTS_FAILED,
+        REQUESTS_REFUSED,
+        MEMORY_USED_PCT,
+    ];
+    /// Every metric of `consume`.
+    pub const OF_CONSUME: [&str; 9] = [
+        EVENTS_STORED,
+        EVENTS_DUPLICATE,
+        EVENTS_ERASED,
+        EVENTS_DEAD_LETTERED,
+        EVENTS_SETTLED,
+        MESSAGES_RETRIED,
+        MESSAGES_SWEPT,
+        QUEUE_DELAY_MS,
+        MEMORY_USED_PCT,
+    ];
 }
 
 static COLLECTOR: OnceLock<&'static Collector> = OnceLock::new();
@@ -61,7 +99,12 @@ pub fn init(service: &'static str) {
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
     // A failure means that someone has set a subscriber up before, which is then the one to use.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
-    if let Ok(collector) = Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("service", service).init() {
+    let stack = crate::config::environment("STACK_NAME").filter(|name| !name.is_empty());
+    let builder = Builder::new()
+        .cloudwatch_namespace(NAMESPACE)
+        .with_dimension("service", service)
+        .with_dimension("stack", stack.unwrap_or_else(|| STACK_DEFAULT.to_owned()));
+    if let Ok(collector) = builder.init() {
         let _ = COLLECTOR.set(collector);
     }
 }
@@ -85,6 +128,44 @@ pub fn count_by_reason(name: &'static str, reason: &str, by: u64) {
 /// Sets a gauge of [`metric`].
 pub fn gauge(name: &'static str, value: f64) {
     metrics::gauge!(name).set(value);
+}
+
+/// The minute in which the events of a request are due; `None` if `receipt` does not begin with a time.
+///
+/// A receipt is a UUID of version 7, whose first 48 bits are milliseconds since 1970 (RFC 9562). So both functions find
+/// the very same minute, from the message or from its key in the spill table.
+#[must_use]
+pub fn due_at(receipt: &str) -> Option<Timestamp> {
+    const MINUTE: i64 = 60_000;
+    let is_version_7 = receipt.as_bytes().get(12) == Some(&b'7');
+    let millis = i64::from_str_radix(receipt.get(..12).filter(|_| is_version_7)?, 16).ok()?;
+    Some(Timestamp::from_millis(millis - millis % MINUTE)?.plus(DUE_AFTER))
+}
+
+/// Prints a count of [`metric`] that belongs to another time than now, as one line to standard output.
+pub fn count_at(name: &'static str, moment: Timestamp, by: u64) {
+    if let Some(collector) = COLLECTOR.get().filter(|_| by > 0) {
+        let dimensions = collector.config.default_dimensions.iter();
+        println!("{}", line_at(name, moment, by, dimensions.map(|(name, value)| (name.as_ref(), value.as_ref()))));
+    }
+}
+
+fn line_at<'a>(
+    name: &str,
+    moment: Timestamp,
+    by: u64,
+    dimensions: impl Iterator<Item = (&'a str, &'a str)>,
+) -> serde_json::Value {
+    let (mut names, mut line) = (Vec::new(), serde_json::Map::new());
+    for (dimension, value) in dimensions {
+        names.push(dimension);
+        line.insert(dimension.to_owned(), value.into());
+    }
+    line.insert(name.to_owned(), by.into());
+    let directive = serde_json::json!({"Namespace": NAMESPACE, "Dimensions": [names], "Metrics": [{"Name": name}]});
+    let about = serde_json::json!({"Timestamp": moment.as_millis(), "CloudWatchMetrics": [directive]});
+    line.insert("_aws".to_owned(), about);
+    line.into()
 }
 
 /// Prints what was counted since the last call, as one line to standard output.
@@ -132,9 +213,26 @@ mod tests {
         assert!(line.get("EventsDuplicate").is_none());
         let directive = &line["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(directive["Namespace"], NAMESPACE);
-        assert_eq!(directive["Dimensions"], serde_json::json!([["service"]]));
+        assert_eq!(directive["Dimensions"], serde_json::json!([["service", "stack"]]));
+        assert_eq!((&line["stack"], line["_aws"]["Timestamp"].is_u64()), (&"local".into(), true));
         let names: Vec<&str> =
             directive["Metrics"].as_array().unwrap().iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
         assert_eq!(names, ["EventsStored", "QueueDelayMs"]);
+    }
+
+    #[test]
+    fn what_is_due_is_counted_in_the_minute_an_hour_after_the_receipt() {
+        let due = due_at("018bcfe568007abcdef0123456789abc").unwrap();
+        assert_eq!(due.to_string(), "2023-11-14T23:13:00.000Z");
+        assert_eq!(due_at("018bcfe568007abcdef0123456789abc.3"), Some(due));
+        for receipt in ["", "receipt000001", "018bcfe568004abcdef0123456789abc", "ééééééééé"] {
+            assert_eq!(due_at(receipt), None, "{receipt}");
+        }
+        let line = line_at(metric::EVENTS_DUE, due, 3, [("service", "test"), ("stack", "s")].into_iter());
+        assert_eq!((&line["EventsDue"], &line["service"], &line["stack"]), (&3.into(), &"test".into(), &"s".into()));
+        assert_eq!(line["_aws"]["Timestamp"], due.as_millis());
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Dimensions"], serde_json::json!([["service", "stack"]]));
+        assert_eq!(directive["Metrics"], serde_json::json!([{"Name": "EventsDue"}]));
     }
 }

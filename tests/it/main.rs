@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the failure")]
 
 mod accept;
+mod alarms;
 mod architecture;
 mod bad_input;
 mod dead_letters;
@@ -13,4 +14,5 @@ mod openapi;
 mod profiles;
 mod samples;
 mod simulation;
+mod template;
 mod trouble;

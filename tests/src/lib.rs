@@ -4,8 +4,10 @@
 //! [`Pipeline::finish`], which checks the promise that every accepted event has exactly one fate. A test that forgets
 //! it fails.
 
+pub mod alarm_model;
 mod law;
 mod pipeline;
 pub mod sim;
+pub mod template_rules;
 
 pub use pipeline::{Delivered, Item, Pipeline, track};

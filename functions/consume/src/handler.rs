@@ -1,12 +1,15 @@
 //! The shell: what Lambda hands over in, the names of what must come again out. The only file that knows
 //! `lambda_runtime`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::SqsBatchResponse;
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use shared::aws::{Patience, sdk_config};
 use shared::clock::{SystemClock, Timestamp};
 use shared::outcome::Cause;
@@ -72,22 +75,37 @@ pub async fn respond<T: Table, Q: Queue>(
     let started = Instant::now();
     let LambdaEvent { payload, context } = event;
     let deadline = Timestamp::from_millis_clamped(i64::try_from(context.deadline).unwrap_or(i64::MAX));
+    let mut settled = Settled::default();
     let (source, records, report, response) = match payload.work(quarantine, consume.clock.now())? {
         Work::Queue(deliveries) => {
             let report = consume.deliver(&deliveries, deadline).await;
+            let done = deliveries.iter().enumerate().filter(|(position, _)| !report.failed.has(*position));
+            done.for_each(|(_, delivery)| settled.add_message(delivery));
             let response = give_back(&consume.ports.queue, &deliveries, &report).await;
             ("queue", deliveries.len(), report, response)
         }
         Work::Quarantine(deliveries) => {
             let mut report = Report::default();
             for (position, delivery) in deliveries.iter().enumerate() {
-                report.add_at(position, consume.deliver_quarantined(delivery, deadline).await);
+                let part = consume.deliver_quarantined(delivery, deadline).await;
+                // What was taken apart has come to nothing yet: its parts are messages of their own.
+                if part.failed.is_empty() && (fates(&part) > 0 || items(delivery) <= 1) {
+                    settled.add_message(delivery);
+                }
+                report.add_at(position, part);
             }
             let response = give_back(&consume.ports.quarantine, &deliveries, &report).await;
             ("quarantine", deliveries.len(), report, response)
         }
         Work::Spilled(records) => {
-            let report = consume.deliver_spilled(&records, deadline).await;
+            let mut report = Report::default();
+            for (position, record) in records.iter().enumerate() {
+                let part = consume.deliver_spilled(std::slice::from_ref(record), deadline).await;
+                if part.failed.is_empty() {
+                    settled.add(&record.id, fates(&part));
+                }
+                report.add_at(position, part);
+            }
             // A stream is read on from the first that is named; what lies behind it comes again anyway.
             let first = report.failed.iter().next().map(|(position, _)| records[position].sequence_number.as_str());
             ("spill", records.len(), report, settle::respond(first))
@@ -97,10 +115,12 @@ pub async fn respond<T: Table, Q: Queue>(
             if swept.enqueued > 0 {
                 tracing::warn!(messages = swept.enqueued, finished = swept.finished, "spilled messages were enqueued");
             }
+            count(metric::MESSAGES_SWEPT, swept.enqueued as u64);
             ("sweep", swept.enqueued, Report::default(), settle::respond([]))
         }
     };
     account(&report);
+    settled.0.into_iter().for_each(|(due_at, items)| telemetry::count_at(metric::EVENTS_SETTLED, due_at, items as u64));
     log(&context, cold_start, source, records, &report, started);
     telemetry::flush();
     Ok(response?)
@@ -121,6 +141,53 @@ async fn give_back(
         tracing::warn!("messages wait for their visibility time-out");
     }
     settle::respond(report.failed.iter().map(|(position, _)| deliveries[position].message_id.as_str()))
+}
+
+/// How many items are done with, by the minute in which they were due.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Settled(BTreeMap<Timestamp, usize>);
+
+/// As much of a message as is needed to count it.
+#[derive(Deserialize)]
+struct Contents {
+    receipt: String,
+    #[serde(default)]
+    events: Vec<IgnoredAny>,
+    #[serde(default)]
+    refused: Vec<IgnoredAny>,
+}
+
+fn contents(delivery: &Delivery) -> Option<Contents> {
+    serde_json::from_str(&delivery.body).ok()
+}
+
+fn items(delivery: &Delivery) -> usize {
+    contents(delivery).map_or(0, |contents| contents.events.len() + contents.refused.len())
+}
+
+impl Settled {
+    /// Counts all items of a message, once in the life of each: when the last delivery has not failed. A message that
+    /// cannot be read counts nothing, as nobody knows what was in it; and what a dead letter sent round again has been
+    /// counted before.
+    fn add_message(&mut self, delivery: &Delivery) {
+        if delivery.redrive.is_none()
+            && let Some(contents) = contents(delivery)
+        {
+            self.add(&contents.receipt, contents.events.len() + contents.refused.len());
+        }
+    }
+
+    fn add(&mut self, receipt: &str, items: usize) {
+        if let Some(due_at) = telemetry::due_at(receipt) {
+            *self.0.entry(due_at).or_insert(0) += items;
+        }
+    }
+}
+
+/// Items that have come to a fate, now or before.
+fn fates(report: &Report) -> usize {
+    let Report { stored, stored_before, duplicate, erased, dead_lettered, .. } = report;
+    stored + stored_before + duplicate + erased + dead_lettered.values().sum::<usize>()
 }
 
 fn log(context: &Context, cold_start: bool, source: &str, records: usize, report: &Report, started: Instant) {
@@ -153,5 +220,36 @@ fn account(report: &Report) {
     gauge(metric::QUEUE_DELAY_MS, report.queue_delay.as_millis() as f64);
     if let Some(used) = telemetry::memory_used_pct() {
         gauge(metric::MEMORY_USED_PCT, used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redrive::Redrive;
+
+    fn delivery(body: &str) -> Delivery {
+        Delivery {
+            message_id: "m".to_owned(),
+            receipt_handle: "h".to_owned(),
+            body: body.to_owned(),
+            receive_count: 1,
+            sent_at: Timestamp::from_millis_clamped(0),
+            group: String::new(),
+            redrive: None,
+        }
+    }
+
+    #[test]
+    fn items_are_settled_in_the_minute_in_which_they_were_due() {
+        let body = r#"{"version":1,"receipt":"018bcfe568007abcdef0123456789abc","events":[{},{}],"refused":[{}]}"#;
+        let redriven = Redrive { pk: String::new(), sk: String::new(), round: 1 };
+        let mut settled = Settled::default();
+        settled.add_message(&delivery(body));
+        settled.add_message(&delivery("not a message"));
+        settled.add_message(&Delivery { redrive: Some(redriven), ..delivery(body) });
+        settled.add("018bcfe568007abcdef0123456789abc.0", 4);
+        let due_at = telemetry::due_at("018bcfe568007abcdef0123456789abc").unwrap();
+        assert_eq!(settled, Settled(BTreeMap::from([(due_at, 7)])));
     }
 }

@@ -78,6 +78,11 @@ pub async fn respond<L: KeyLookup, Q: EventQueue, S: SpillStore>(
     if let Some(used) = telemetry::memory_used_pct() {
         telemetry::gauge(telemetry::metric::MEMORY_USED_PCT, used);
     }
+    if answer.problem().is_none()
+        && let Some(due_at) = telemetry::due_at(&account.receipt)
+    {
+        telemetry::count_at(telemetry::metric::EVENTS_DUE, due_at, (account.events + account.refused) as u64);
+    }
     telemetry::flush();
     response(reply)
 }

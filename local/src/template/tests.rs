@@ -69,6 +69,7 @@ fn the_functions_are_those_of_the_template() {
             "EVENT_BYTES_MAX=262144",
             "REQUEST_BYTES_MAX=1048576",
             "SPILL_TABLE_NAME=holdfast-SpillTable",
+            "STACK_NAME=holdfast",
         ]
     );
     assert_eq!(
@@ -81,6 +82,7 @@ fn the_functions_are_those_of_the_template() {
             "QUARANTINE_QUEUE_URL=https://sqs.us-east-1.amazonaws.com/000000000000/holdfast-quarantine",
             "RECEIVES_MAX=60",
             "SPILL_TABLE_NAME=holdfast-SpillTable",
+            "STACK_NAME=holdfast",
         ]
     );
 }
