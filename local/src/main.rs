@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use local::narrate::{Voice, narrate};
-use local::pipeline::{Detours, Options, Pipeline};
+use local::pipeline::{Detours, Options, Pipeline, StandIns};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
@@ -48,6 +48,9 @@ struct Serve {
     /// Where the functions call DynamoDB, if not directly: a proxy in front of it
     #[arg(long, value_name = "URL")]
     functions_dynamodb: Option<String>,
+    /// Only SQS and DynamoDB, for functions that run elsewhere, as under `sam local`
+    #[arg(long)]
+    no_functions: bool,
 }
 
 #[derive(Subcommand)]
@@ -115,12 +118,16 @@ fn serve(serve: &Serve) -> anyhow::Result<()> {
                 teller.say(told);
             }
         };
-        let pipeline = Pipeline::start(options, Arc::new(tell)).await?;
-        introduce(&voice, &pipeline, serve);
+        let running = if serve.no_functions {
+            Parts::StandIns(StandIns::start(options).await?)
+        } else {
+            Parts::All(Pipeline::start(options, Arc::new(tell)).await?)
+        };
+        introduce(&voice, &running, serve);
         stop.wait().await;
         voice.say("stopping");
         tokio::select! {
-            () = pipeline.stop() => {}
+            () = running.stop() => {}
             () = stop.wait() => bail!("stopped before everything under way had ended"),
         }
         voice.finish();
@@ -128,15 +135,43 @@ fn serve(serve: &Serve) -> anyhow::Result<()> {
     })
 }
 
-fn introduce(voice: &Voice, pipeline: &Pipeline, serve: &Serve) {
-    let api = pipeline.api();
-    voice.say(format!("HTTP API   {api}"));
-    voice.say(format!("SQS        {}", pipeline.sqs().endpoint()));
-    voice.say(format!("DynamoDB   {}", pipeline.dynamodb().endpoint()));
+/// What was asked for.
+enum Parts {
+    All(Pipeline),
+    StandIns(StandIns),
+}
+
+impl Parts {
+    /// Where SQS and DynamoDB are.
+    fn endpoints(&self) -> (String, String) {
+        match self {
+            Self::All(pipeline) => (pipeline.sqs().endpoint(), pipeline.dynamodb().endpoint()),
+            Self::StandIns(stand_ins) => (stand_ins.sqs().endpoint(), stand_ins.dynamodb().endpoint()),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::All(pipeline) => pipeline.stop().await,
+            Self::StandIns(stand_ins) => stand_ins.stop().await,
+        }
+    }
+}
+
+fn introduce(voice: &Voice, running: &Parts, serve: &Serve) {
+    let api = if let Parts::All(pipeline) = running { Some(pipeline.api()) } else { None };
+    let (sqs, dynamodb) = running.endpoints();
+    if let Some(api) = &api {
+        voice.say(format!("HTTP API   {api}"));
+    }
+    voice.say(format!("SQS        {sqs}"));
+    voice.say(format!("DynamoDB   {dynamodb}"));
     let data = if serve.ephemeral { "in memory".to_owned() } else { serve.data.display().to_string() };
     voice.say(format!("data       {data}"));
-    voice.say("\nProject dev takes the write key dev. Try:");
-    voice.say(format!("  curl -u dev: {api}/v1/track -d '{{\"userId\":\"ann\",\"event\":\"Signed Up\"}}'\n"));
+    if let Some(api) = &api {
+        voice.say("\nProject dev takes the write key dev. Try:");
+        voice.say(format!("  curl -u dev: {api}/v1/track -d '{{\"userId\":\"ann\",\"event\":\"Signed Up\"}}'\n"));
+    }
     voice.say("ready");
 }
 

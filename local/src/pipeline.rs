@@ -55,10 +55,16 @@ pub struct Pipeline {
     /// Whatever invokes the functions besides the gateway: queues, streams and schedules.
     sources: Vec<Running>,
     lambda: Lambda,
+    stand_ins: StandIns,
+}
+
+/// SQS and DynamoDB that run, with the template's queues and tables and nothing that reads them: for functions that run
+/// elsewhere, as under `sam local`.
+pub struct StandIns {
     sqs: sqs::Server,
     dynamodb: dynamodb::Server,
     template: Template,
-    /// Held as long as the pipeline uses the folder.
+    /// Held as long as the folder is used.
     _lock: Option<File>,
 }
 
@@ -73,6 +79,77 @@ impl Pipeline {
     /// understood.
     pub async fn start(options: Options, sink: Sink) -> anyhow::Result<Self> {
         let gateway_listener = listen(options.port, "--port").await?;
+        let command = options.command.clone();
+        let Detours { functions_sqs, functions_dynamodb, mappings_sqs } = options.detours.clone();
+        let stand_ins = StandIns::start(options).await?;
+        let StandIns { sqs, dynamodb, template, .. } = &stand_ins;
+
+        let endpoints = [
+            ("AWS_ENDPOINT_URL_SQS".to_owned(), functions_sqs.unwrap_or_else(|| sqs.endpoint())),
+            ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb.unwrap_or_else(|| dynamodb.endpoint())),
+            // Fates of single events are told at this level.
+            ("AWS_LAMBDA_LOG_LEVEL".to_owned(), "DEBUG".to_owned()),
+        ];
+        let specs = template.functions.iter().map(|function| spec(function, &command, &endpoints));
+        let lambda = Lambda::start(specs, sink);
+        let polled = clients::sqs(&mappings_sqs.unwrap_or_else(|| sqs.endpoint()));
+        let sources = start_sources(template, &polled, &dynamodb.streams(), &lambda).await?;
+        let front = template.functions.iter().find(|function| function.serves_http);
+        let front = front.context("no function of the template serves the HTTP API")?.binary.clone();
+        let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), GatewaySpec::new(front))?;
+        Ok(Self { gateway, sources, lambda, stand_ins })
+    }
+
+    /// Where the HTTP API is.
+    #[must_use]
+    pub fn api(&self) -> String {
+        format!("http://{}", self.gateway.address())
+    }
+
+    /// Where SQS is.
+    #[must_use]
+    pub fn sqs(&self) -> &sqs::Server {
+        &self.stand_ins.sqs
+    }
+
+    /// Where DynamoDB is.
+    #[must_use]
+    pub fn dynamodb(&self) -> &dynamodb::Server {
+        &self.stand_ins.dynamodb
+    }
+
+    /// The functions, by the names `ingest` and `consume`.
+    #[must_use]
+    pub fn lambda(&self) -> &Lambda {
+        &self.lambda
+    }
+
+    /// The template that the pipeline was built from.
+    #[must_use]
+    pub fn template(&self) -> &Template {
+        &self.stand_ins.template
+    }
+
+    /// Stops everything in the order in which events flow, so that what is under way can end. Bounded by the bounds of
+    /// its parts.
+    pub async fn stop(self) {
+        self.gateway.stop().await;
+        // All at once, so that together they take no longer than the slowest. What one of them has still put into a queue
+        // or a table stays there.
+        let mut stops: JoinSet<()> = self.sources.into_iter().map(Running::stop).collect();
+        while stops.join_next().await.is_some() {}
+        self.lambda.stop().await;
+        self.stand_ins.stop().await;
+    }
+}
+
+impl StandIns {
+    /// Starts them, and makes queues, tables and the project `dev` with the write key `dev`. Of the options, the port of
+    /// the HTTP API and the command are not used.
+    ///
+    /// # Errors
+    /// As [`Pipeline::start`].
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
         let sqs_listener = listen(options.sqs_port, "--sqs-port").await?;
         let dynamodb_listener = listen(options.dynamodb_port, "--dynamodb-port").await?;
         let lock = options.data.as_deref().map(claim).transpose()?;
@@ -87,28 +164,7 @@ impl Pipeline {
         provision::provision(&template, &sqs_client, &dynamodb_client).await?;
         let events = template.table("EventsTable").context("the template has no EventsTable")?;
         provision::create_write_key(&dynamodb_client, &events.name, provision::DEV, "default", provision::DEV).await?;
-
-        let Detours { functions_sqs, functions_dynamodb, mappings_sqs } = options.detours;
-        let endpoints = [
-            ("AWS_ENDPOINT_URL_SQS".to_owned(), functions_sqs.unwrap_or_else(|| sqs.endpoint())),
-            ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), functions_dynamodb.unwrap_or_else(|| dynamodb.endpoint())),
-            // Fates of single events are told at this level.
-            ("AWS_LAMBDA_LOG_LEVEL".to_owned(), "DEBUG".to_owned()),
-        ];
-        let specs = template.functions.iter().map(|function| spec(function, &options.command, &endpoints));
-        let lambda = Lambda::start(specs, sink);
-        let polled = mappings_sqs.map_or(sqs_client, |endpoint| clients::sqs(&endpoint));
-        let sources = start_sources(&template, &polled, &dynamodb.streams(), &lambda).await?;
-        let front = template.functions.iter().find(|function| function.serves_http);
-        let front = front.context("no function of the template serves the HTTP API")?.binary.clone();
-        let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), GatewaySpec::new(front))?;
-        Ok(Self { gateway, sources, lambda, sqs, dynamodb, template, _lock: lock })
-    }
-
-    /// Where the HTTP API is.
-    #[must_use]
-    pub fn api(&self) -> String {
-        format!("http://{}", self.gateway.address())
+        Ok(Self { sqs, dynamodb, template, _lock: lock })
     }
 
     /// Where SQS is.
@@ -123,27 +179,8 @@ impl Pipeline {
         &self.dynamodb
     }
 
-    /// The functions, by the names `ingest` and `consume`.
-    #[must_use]
-    pub fn lambda(&self) -> &Lambda {
-        &self.lambda
-    }
-
-    /// The template that the pipeline was built from.
-    #[must_use]
-    pub fn template(&self) -> &Template {
-        &self.template
-    }
-
-    /// Stops everything in the order in which events flow, so that what is under way can end. Bounded by the bounds of
-    /// its parts.
+    /// Stops them. Bounded by the bounds of both.
     pub async fn stop(self) {
-        self.gateway.stop().await;
-        // All at once, so that together they take no longer than the slowest. What one of them has still put into a queue
-        // or a table stays there.
-        let mut stops: JoinSet<()> = self.sources.into_iter().map(Running::stop).collect();
-        while stops.join_next().await.is_some() {}
-        self.lambda.stop().await;
         self.sqs.stop().await;
         self.dynamodb.stop().await;
     }

@@ -18,4 +18,5 @@ mod promises;
 mod proxy;
 mod refusals;
 mod resources;
+mod stand_ins;
 mod stops;

@@ -85,7 +85,8 @@ impl Process {
         process
     }
 
-    fn ready(self) -> Self {
+    /// Waits until everything is there.
+    pub(crate) fn ready(self) -> Self {
         self.wait_for_line("ready", |line| line == "ready");
         self
     }

@@ -36,7 +36,7 @@ fn help_tells_every_option() {
     let (code, output) = run(&["--help"]);
     assert_eq!(code, Some(0));
     let options = ["--port", "--sqs-port", "--dynamodb-port", "--data", "--ephemeral", "--version"];
-    for option in options.iter().chain(&["--functions-sqs", "--functions-dynamodb"]) {
+    for option in options.iter().chain(&["--functions-sqs", "--functions-dynamodb", "--no-functions"]) {
         assert!(output.contains(option), "{output}");
     }
     assert_eq!(run(&["--no-such-option"]).0, Some(2));
