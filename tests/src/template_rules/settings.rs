@@ -46,7 +46,9 @@ fn check_variables(template: &Template, document: &Document, found: &mut Vec<Str
         let own = at_variables(document.at(&["Resources", id, "Properties"]));
         let set: BTreeSet<String> = globals.union(&own).cloned().collect();
         let known = |name: &String| read.contains(name) || READ_ELSEWHERE.contains(&name.as_str());
-        found.extend(read.difference(&set).map(|name| format!("{id}: {name} is read and not set")));
+        // Lambda sets the variables of its own.
+        let missing = read.difference(&set).filter(|name| !name.starts_with("AWS_LAMBDA_"));
+        found.extend(missing.map(|name| format!("{id}: {name} is read and not set")));
         found.extend(set.iter().filter(|name| !known(name)).map(|name| format!("{id}: {name} is set and not read")));
         if !set.contains("STACK_NAME") {
             found.push(format!("{id}: without STACK_NAME the metrics of several stacks mix"));
