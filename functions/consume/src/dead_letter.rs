@@ -151,6 +151,10 @@ pub struct Letter {
     pub body: String,
 }
 
+/// How much later than their head the further parts of a letter expire, in seconds: a week. DynamoDB removes what has
+/// expired within days.
+const PART_TTL_LATER: i64 = 7 * 24 * 60 * 60;
+
 fn key(project: &str, first_seen: Timestamp, id: &str) -> Key {
     Key { pk: format!("{project}#{}", first_seen.day()), sk: format!("{first_seen}#{id}") }
 }
@@ -235,7 +239,8 @@ impl Letter {
         for (number, part) in parts.iter().enumerate().skip(1) {
             let mut item = Item { key: part_key(&self.key, number), attributes: BTreeMap::new() };
             item.text(name::BODY, *part);
-            item.number(name::TTL, ttl);
+            // DynamoDB removes each item in its own time, and a head without its parts would be damaged.
+            item.number(name::TTL, ttl + PART_TTL_LATER);
             items.push(item);
         }
         let mut item = Item { key: self.key.clone(), attributes: BTreeMap::new() };

@@ -17,6 +17,8 @@ use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, delete_a
 pub const SORT: &str = "DELETED";
 /// Up to when everything is to be erased, in milliseconds.
 const MOMENT: &str = "until";
+/// The sort key up to which that has been done.
+const CURSOR: &str = "cursor";
 /// Up to when everything has been looked through, in milliseconds. What is inserted later looks for the tombstone itself.
 const DONE: &str = "done";
 
@@ -43,7 +45,8 @@ pub async fn erase(
     if tombstone.done.is_some_and(|done| done >= tombstone.until) {
         return Ok(());
     }
-    let mut after = None;
+    // What is inserted behind the cursor by now looks for the tombstone itself.
+    let mut after = tombstone.cursor.clone();
     loop {
         let page = table.query(partition, "E#", after.as_deref()).await?;
         let expired = page.iter().filter(|(_, attributes)| {
@@ -54,38 +57,45 @@ pub async fn erase(
         let Some((last, _)) = page.last() else { break };
         after = Some(last.sk.clone());
         if out_of_time() {
+            let pause = Tombstone { cursor: after, ..tombstone.clone() };
+            table.replace(&pause.item(partition), tombstone.guard()).await.map_err(Replace::cause)?;
             return Err(Cause::Unstarted);
         }
     }
-    let done = Tombstone { done: Some(tombstone.until), ..tombstone };
+    let done = Tombstone { done: Some(tombstone.until), cursor: None, ..tombstone };
     // If somebody has moved it on in the meantime, that deletion looks through everything itself.
-    table.replace(&done.item(partition), tombstone.guard()).await.map_err(Replace::cause)?;
+    table.replace(&done.item(partition), done.guard()).await.map_err(Replace::cause)?;
     Ok(())
 }
 
 /// What a tombstone says.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Tombstone {
     until: Timestamp,
     done: Option<Timestamp>,
+    cursor: Option<String>,
 }
 
 impl Tombstone {
     fn read(attributes: &Attributes) -> Option<Self> {
         let done = attributes.get(DONE).and_then(Value::number).map(Timestamp::from_millis_clamped);
-        Some(Self { until: moment_of(attributes)?, done })
+        let cursor = attributes.get(CURSOR).and_then(Value::text).map(str::to_owned);
+        Some(Self { until: moment_of(attributes)?, done, cursor })
     }
 
-    fn item(self, partition: &str) -> Item {
+    fn item(&self, partition: &str) -> Item {
         let mut item = Item { key: tombstone_key(partition), attributes: BTreeMap::new() };
         item.number(MOMENT, self.until.as_millis());
         if let Some(done) = self.done {
             item.number(DONE, done.as_millis());
         }
+        if let Some(cursor) = &self.cursor {
+            item.text(CURSOR, cursor);
+        }
         item
     }
 
-    fn guard(self) -> Guard {
+    fn guard(&self) -> Guard {
         Guard::Equals(MOMENT, self.until.as_millis())
     }
 }
@@ -97,11 +107,13 @@ async fn write_tombstone(table: &impl Table, partition: &str, moment: Timestamp)
         pause_before(attempt).await;
         let found = get_all(table, vec![key.clone()], None).await?;
         let present = found.get(&key).and_then(Tombstone::read);
-        if let Some(present) = present.filter(|present| present.until >= moment) {
-            return Ok(present);
-        }
-        let next = Tombstone { until: moment, done: present.and_then(|present| present.done) };
-        let guard = present.map_or(Guard::Absent, Tombstone::guard);
+        let guard = present.as_ref().map_or(Guard::Absent, Tombstone::guard);
+        let done = match present {
+            Some(present) if present.until >= moment => return Ok(present),
+            Some(present) => present.done,
+            None => None,
+        };
+        let next = Tombstone { until: moment, done, cursor: None };
         if table.replace(&next.item(partition), guard).await.map_err(Replace::cause)? {
             return Ok(next);
         }

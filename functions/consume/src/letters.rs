@@ -80,18 +80,31 @@ async fn insert<'a>(
     retention: Duration,
     failed: &mut Failed,
 ) -> Vec<&'a Letter> {
-    let mut items: BTreeMap<Key, (usize, Item)> = BTreeMap::new();
+    let (mut heads, mut parts): (Positioned, Positioned) = (BTreeMap::new(), BTreeMap::new());
     for (position, letter) in letters {
-        let parts = letter.items(now, retention).into_iter();
-        items.extend(parts.map(|item| (item.key.clone(), (*position, item))));
+        for item in letter.items(now, retention) {
+            let items = if item.key == letter.key { &mut heads } else { &mut parts };
+            items.insert(item.key.clone(), (*position, item));
+        }
     }
-    // Parts sort behind their heads; written the other way round, a letter is there only when it is whole.
-    let (positions, items): (Vec<usize>, Vec<Item>) = items.into_values().rev().unzip();
+    // A letter's head is written when its parts are there: so a letter that is there is whole.
+    insert_items(table, parts, failed).await;
+    heads.retain(|_, (position, _)| !failed.has(*position));
+    let written = insert_items(table, heads, failed).await;
+    letters.iter().map(|(_, letter)| *letter).filter(|letter| written.contains(&letter.key)).collect()
+}
+
+/// Items, each with the position of its message.
+type Positioned = BTreeMap<Key, (usize, Item)>;
+
+/// Inserts items. Returns the keys of those that were not there yet.
+async fn insert_items(table: &impl Table, items: Positioned, failed: &mut Failed) -> HashSet<Key> {
+    let (positions, items): (Vec<usize>, Vec<Item>) = items.into_values().unzip();
     let results = insert_all(table, &items).await;
     let mut written = HashSet::new();
     for ((position, item), result) in positions.iter().zip(&items).zip(results) {
         match result.insert {
-            Insert::Done => drop(written.insert(&item.key)),
+            Insert::Done => drop(written.insert(item.key.clone())),
             Insert::Exists => {}
             Insert::Failed(cause) => {
                 tracing::error!(cause = cause.tag(), "a dead letter could not be written");
@@ -103,7 +116,7 @@ async fn insert<'a>(
             }
         }
     }
-    letters.iter().map(|(_, letter)| *letter).filter(|letter| written.contains(&letter.key)).collect()
+    written
 }
 
 /// What became of writing a head anew.

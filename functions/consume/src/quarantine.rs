@@ -84,14 +84,20 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         // was tried to take them apart.
         let unread = past.ended >= TRIES && past.apart;
         let report = if let Some(parts) = (past.ended > 0 && !unread).then(|| take_apart(delivery)).flatten() {
-            self.send_parts(delivery, &parts).await
+            self.send_parts(delivery, &parts, deadline).await
         } else if past.ended >= TRIES {
             self.bury(delivery, past.ended).await
         } else {
-            self.deliver(std::slice::from_ref(delivery), deadline).await
+            // It must end in time for that to be noted.
+            self.deliver(std::slice::from_ref(delivery), earlier(deadline, NOTE_TIME)).await
         };
-        // A panic that was caught is as good as a crash.
-        let panicked = report.failed.iter().any(|(_, cause)| cause == Cause::Panicked);
+        // A panic that was caught is as good as a crash. And what cannot be done within one invocation can be in parts: a
+        // message of one item goes on where it was, and is never held to have ended the function.
+        let panicked = report.failed.iter().any(|(_, cause)| match cause {
+            Cause::Panicked => true,
+            Cause::TimedOut | Cause::Unstarted => past.ended == 0 && take_apart(delivery).is_some(),
+            Cause::Throttled | Cause::Unavailable | Cause::Denied | Cause::Contended => false,
+        });
         self.end(delivery, panicked, deadline).await;
         report
     }
@@ -198,12 +204,14 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
     }
 
     /// Puts what a message was taken apart into the quarantine again, each event a message of its own.
-    async fn send_parts(&self, delivery: &Delivery, parts: &[Message]) -> Report {
+    async fn send_parts(&self, delivery: &Delivery, parts: &[Message], deadline: Timestamp) -> Report {
         let messages: Vec<Outgoing> = parts
             .iter()
             .map(|part| Outgoing { group: delivery.group.clone(), body: part.encode(), redrive: None })
             .collect();
-        if let Err(cause) = send_all(&self.ports.quarantine, &messages).await {
+        let left = earlier(deadline, NOTE_TIME).since(self.clock.now());
+        let sent = tokio::time::timeout(left, send_all(&self.ports.quarantine, &messages)).await;
+        if let Err(cause) = sent.unwrap_or(Err(Cause::TimedOut)) {
             return failed(cause);
         }
         tracing::warn!(message_id = delivery.message_id, parts = parts.len(), "a quarantined message was taken apart");
@@ -215,6 +223,11 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         letters.write(&self.ports.dead_letters, now, retention, &mut report.failed).await;
         report
     }
+}
+
+fn earlier(deadline: Timestamp, by: Duration) -> Timestamp {
+    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis_clamped(deadline.as_millis().saturating_sub(by))
 }
 
 fn failed(cause: Cause) -> Report {

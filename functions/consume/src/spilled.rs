@@ -17,8 +17,10 @@ use crate::table::{Attributes, Key, Table, Value, delete_all, get_all};
 const SWEEP_AFTER: Duration = Duration::from_secs(15 * 60);
 /// How long a part without a head is kept: its message may still be being written, though hardly for so long.
 const ORPHAN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-/// The time that a page of the sweep may take, and without which none is begun.
-const PAGE_TIME: Duration = Duration::from_secs(10);
+/// The time that a message of the sweep may take, and without which none is begun: four calls of 5 s at the most.
+const ITEM_TIME: Duration = Duration::from_secs(20);
+/// So many messages in a row that cannot be moved end a sweep.
+const SWEEP_ERRORS_MAX: u32 = 3;
 
 /// A message in the spill table.
 struct Spilled {
@@ -81,7 +83,7 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         if let Some((_, cause)) = report.failed.iter().next() {
             return Err(cause);
         }
-        delete_all(&self.ports.spill, &spilled.keys).await?;
+        self.take_away(&spilled.keys).await?;
         Ok(report)
     }
 
@@ -96,53 +98,87 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         let mut body = text(&head, attribute::BODY);
         for key in &keys[1..] {
             // The head was written last, so a part that is missing has been taken away since, and the head with it.
-            let Some(part) = further.get(key) else { return Ok(None) };
+            let Some(part) = further.get(key) else {
+                tracing::error!(id, part = key.sk, "a spilled message lacks a part");
+                return Ok(None);
+            };
             body.push_str(&text(part, attribute::BODY));
         }
         Ok(Some(Spilled { body, group: text(&head, attribute::GROUP), written_at: written_at(&head), keys }))
     }
 
-    /// Puts what has been in the spill table for long into the queue, as far as the queue takes it and time allows.
+    /// Takes a message away, its head first: without it the others are no message.
+    async fn take_away(&self, keys: &[Key]) -> Result<(), Cause> {
+        let (head, parts) = keys.split_at(1);
+        delete_all(&self.ports.spill, head).await?;
+        delete_all(&self.ports.spill, parts).await
+    }
+
+    /// Puts what has been in the spill table for long into the queue, as far as the queue takes it and time allows. What
+    /// goes wrong with one message does not keep the others.
     ///
     /// # Errors
-    /// A call failed. The next sweep begins anew.
+    /// The table could not be read, or [`SWEEP_ERRORS_MAX`] messages in a row could not be moved, or some in between. The
+    /// next sweep begins anew.
     pub async fn sweep(&self, deadline: Timestamp) -> Result<Swept, Cause> {
         let mut swept = Swept::default();
+        let mut errors = Errors::default();
         let mut after = None;
         loop {
-            if deadline.since(self.clock.now()) < PAGE_TIME {
-                return Ok(swept);
-            }
             let page = self.ports.spill.scan(after.as_ref()).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
-            swept.enqueued += self.sweep_page(page).await?;
-        }
-        swept.finished = true;
-        Ok(swept)
-    }
-
-    async fn sweep_page(&self, page: Vec<(Key, Attributes)>) -> Result<usize, Cause> {
-        let now = self.clock.now();
-        let mut enqueued = 0;
-        for (key, attributes) in page {
-            let age = now.since(written_at(&attributes));
-            if key.sk != HEAD {
-                let head = Key { pk: key.pk.clone(), sk: HEAD.to_owned() };
-                if age >= ORPHAN_AFTER
-                    && get_all(&self.ports.spill, vec![head], Some(attribute::PARTS)).await?.is_empty()
-                {
-                    delete_all(&self.ports.spill, &[key]).await?;
+            for (key, attributes) in page {
+                if deadline.since(self.clock.now()) < ITEM_TIME {
+                    return errors.first.map_or(Ok(swept), Err);
                 }
-            } else if age >= SWEEP_AFTER
-                && let Some(spilled) = self.read_spilled(&key.pk).await?
-            {
-                let message = Outgoing { group: spilled.group, body: spilled.body, redrive: None };
-                send_all(&self.ports.queue, &[message]).await?;
-                delete_all(&self.ports.spill, &spilled.keys).await?;
-                enqueued += 1;
+                match self.sweep_item(&key, &attributes).await {
+                    Ok(enqueued) => {
+                        swept.enqueued += usize::from(enqueued);
+                        errors.in_a_row = 0;
+                    }
+                    Err(cause) => errors.note(cause)?,
+                }
             }
         }
-        Ok(enqueued)
+        swept.finished = true;
+        errors.first.map_or(Ok(swept), Err)
+    }
+
+    /// Moves a message to the queue if its head is that old, and removes a part that has none. Returns whether it moved
+    /// one.
+    async fn sweep_item(&self, key: &Key, attributes: &Attributes) -> Result<bool, Cause> {
+        let age = self.clock.now().since(written_at(attributes));
+        if key.sk != HEAD {
+            let head = Key { pk: key.pk.clone(), sk: HEAD.to_owned() };
+            if age >= ORPHAN_AFTER && get_all(&self.ports.spill, vec![head], Some(attribute::PARTS)).await?.is_empty() {
+                delete_all(&self.ports.spill, std::slice::from_ref(key)).await?;
+            }
+            return Ok(false);
+        }
+        if age < SWEEP_AFTER {
+            return Ok(false);
+        }
+        let Some(spilled) = self.read_spilled(&key.pk).await? else { return Ok(false) };
+        let message = Outgoing { group: spilled.group, body: spilled.body, redrive: None };
+        send_all(&self.ports.queue, &[message]).await?;
+        self.take_away(&spilled.keys).await?;
+        Ok(true)
+    }
+}
+
+/// What went wrong in a sweep.
+#[derive(Default)]
+struct Errors {
+    first: Option<Cause>,
+    in_a_row: u32,
+}
+
+impl Errors {
+    /// Notes one more; so many in a row are the service's fault, and end the sweep.
+    fn note(&mut self, cause: Cause) -> Result<(), Cause> {
+        self.first.get_or_insert(cause);
+        self.in_a_row += 1;
+        if self.in_a_row >= SWEEP_ERRORS_MAX { Err(cause) } else { Ok(()) }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn check(evidence: &Evidence<'_>, known: &People, findings: &mut Vec<
         if occurrence.project().is_some() && occurrence.said.nature == Nature::Good {
             same.entry(occurrence.identity(origin)).or_default().push((origin, *occurrence));
         } else {
-            unstorable(evidence, origin, *occurrence, findings, &mut tally);
+            unstorable(evidence, known, origin, *occurrence, findings, &mut tally);
         }
     }
     for members in same.values() {
@@ -126,9 +126,11 @@ fn is_dead(evidence: &Evidence<'_>, origin: &String) -> bool {
     evidence.letters.iter().any(|letter| letter.counts() && letter.origins.contains(origin))
 }
 
-/// Checks what can never be stored: it has a letter, and no item.
+/// Checks what can never be stored: it has a letter, and no item. An event whose person was deleted later need not even be
+/// tried.
 fn unstorable(
     evidence: &Evidence<'_>,
+    known: &People,
     origin: &String,
     occurrence: Occurrence<'_>,
     findings: &mut Vec<Violation>,
@@ -142,7 +144,9 @@ fn unstorable(
     };
     *tally.entry(fate).or_insert(0) += 1;
     let (stored, dead) = (evidence.stored.contains_key(origin), is_dead(evidence, origin));
-    expect(!stored && dead, findings, Promise::P2, || {
+    let is_event = matches!(occurrence.said.nature, Nature::Deadly | Nature::Unstorable);
+    let erased = occurrence.project().is_some() && is_event && is_forgotten(known, occurrence);
+    expect(!stored && (dead || erased), findings, Promise::P2, || {
         format!("{origin} ({fate}): stored {stored}, dead {dead}: {:?}", occurrence.said)
     });
 }
