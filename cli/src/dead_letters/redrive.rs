@@ -48,7 +48,7 @@ impl Summary {
 }
 
 /// Redrives letters, and tells `progress` what became of each, in their order. Those to take are the keys of a
-/// [`list`](super::list), or any others.
+/// [`list`](fn@super::list), or any others.
 ///
 /// It may be stopped at any moment. A letter that it was then about to send counts as under way for
 /// [`UNDER_WAY`](super::UNDER_WAY), and is taken again after that.

@@ -135,6 +135,8 @@ pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
                 // It has the place to itself now, in the next round.
                 Some(Outcome::DeadLettered(_)) => None,
                 Some(Outcome::Retry(cause)) => Some(Outcome::Retry(cause)),
+                // The same event twice in one batch, as after a send that was made twice: what it is, both are.
+                Some(Outcome::Duplicate) => Some(Outcome::Duplicate),
                 _ => Some(if same { Outcome::StoredBefore } else { Outcome::Duplicate }),
             };
         }

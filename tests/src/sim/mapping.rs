@@ -82,7 +82,9 @@ fn account_for_marks(cloud: &Cloud, id: &str, begun: Duration, ended: Option<End
         .outages
         .iter()
         .any(|outage| outage.service == Service::Table && outage.from <= world.elapsed() && begun <= outage.to);
-    if ended.is_some() || (world.is_stormy() && (outage || world.scenario.trouble > 0.0)) {
+    // One that took so long came to no end that could be noted, or is to be taken apart.
+    let slow = world.elapsed() - begun > Duration::from_secs(30);
+    if ended.is_some() || slow || (world.is_stormy() && (outage || world.scenario.trouble > 0.0)) {
         world.notes().marks_explained.insert(id.to_owned());
     }
 }

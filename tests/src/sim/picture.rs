@@ -61,10 +61,10 @@ pub fn draw(incident: &Incident) -> String {
     for (number, (from, to, what)) in PHASES.into_iter().enumerate() {
         let (left, width) = (x(from), x(to) - x(from));
         let y = if number % 2 == 0 { 20.0 } else { 36.0 };
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<rect class=\"phase\" x=\"{left:.1}\" y=\"44\" width=\"{width:.1}\" height=\"{:.1}\"/>\
-             <text x=\"{left:.1}\" y=\"{y}\" font-size=\"11\">{what}</text>\n",
+             <text x=\"{left:.1}\" y=\"{y}\" font-size=\"11\">{what}</text>",
             height - 44.0 - GAP / 2.0
         );
     }
@@ -81,12 +81,12 @@ fn panel(svg: &mut String, incident: &Incident, title: &str, lines: &[Line<'_>],
     let most = values.fold(1.0, f64::max);
     let bottom = top + PANEL;
     let y = |value: f64| bottom - PANEL * 0.92 * value / most;
-    let _ = write!(
+    let _ = writeln!(
         svg,
         "<text x=\"{LEFT}\" y=\"{:.1}\" font-weight=\"bold\">{title}</text>\
          <line class=\"axis\" x1=\"{LEFT}\" y1=\"{bottom}\" x2=\"{:.1}\" y2=\"{bottom}\"/>\
          <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{most:.0}</text>\
-         <text x=\"{:.1}\" y=\"{bottom:.1}\" text-anchor=\"end\">0</text>\n",
+         <text x=\"{:.1}\" y=\"{bottom:.1}\" text-anchor=\"end\">0</text>",
         top - 4.0,
         WIDTH - 20.0,
         LEFT - 6.0,
@@ -109,10 +109,10 @@ fn panel(svg: &mut String, incident: &Incident, title: &str, lines: &[Line<'_>],
             let _ = write!(path, "{word}{:.1} {:.1}", x(minute.minute), y((line.value)(minute)));
         }
         let legend = WIDTH - 330.0 + 170.0 * f64::from(number);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "\n<path class=\"{}\" d=\"{path}\"/><path class=\"{}\" d=\"M{legend:.0} {:.1}h24\"/>\
-             <text x=\"{:.0}\" y=\"{:.1}\">{}</text>\n",
+             <text x=\"{:.0}\" y=\"{:.1}\">{}</text>",
             line.class,
             line.class,
             top - 8.0,

@@ -313,3 +313,17 @@ async fn a_message_whose_tries_were_used_up_at_one_time_is_taken_apart_all_the_s
         assert_eq!(world.quarantine.0.lock().unwrap().len(), parts);
     }
 }
+
+#[tokio::test]
+async fn a_duplicate_that_is_twice_in_one_batch_is_a_duplicate_twice() {
+    let world = World::default();
+    let other = |receipt: &str, message_id: &str| {
+        let one = delivery("x");
+        let mut message = Message::decode(&one.body).unwrap();
+        message.receipt = receipt.to_owned();
+        Delivery { message_id: message_id.to_owned(), body: message.encode(), ..one }
+    };
+    consume(&world).deliver(&[other("first", "a")], deadline()).await;
+    let report = consume(&world).deliver(&[other("second", "b"), other("second", "c")], deadline()).await;
+    assert_eq!((report.stored, report.stored_before, report.duplicate), (0, 0, 2));
+}
