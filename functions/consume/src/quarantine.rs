@@ -98,7 +98,8 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
             Cause::TimedOut | Cause::Unstarted => past.ended == 0 && take_apart(delivery).is_some(),
             Cause::Throttled | Cause::Unavailable | Cause::Denied | Cause::Contended => false,
         });
-        self.end(delivery, panicked, deadline).await;
+        let gone = report.failed.is_empty() && past.ended < TRIES;
+        self.end(delivery, panicked, gone, deadline).await;
         report
     }
 
@@ -117,19 +118,23 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         let noted = noted.await;
         if noted.is_err() {
             // It may be noted all the same, though nothing has begun.
-            self.end(delivery, false, deadline).await;
+            self.end(delivery, false, false, deadline).await;
         }
         noted
     }
 
     /// Takes the beginning of a delivery back; after a panic it is left, as one of long ago. Where that fails, the message
-    /// is held to have ended the function once more than it has.
-    async fn end(&self, delivery: &Delivery, panicked: bool, deadline: Timestamp) {
+    /// is held to have ended the function once more than it has. With a message that is gone, stored or taken apart, goes
+    /// all that was noted of it.
+    async fn end(&self, delivery: &Delivery, panicked: bool, gone: bool, deadline: Timestamp) {
         let own = entry(delivery);
         let noted = self.note(delivery, deadline, NOTE_TIME, |begun| {
             let apart = begun.iter().any(|other| other.0 == own && other.2);
             begun.retain(|other| other.0 != own);
             begun.extend(panicked.then(|| Begun(own.clone(), 0, apart)));
+            if gone {
+                begun.clear();
+            }
         });
         if noted.await.is_err() {
             tracing::warn!(message_id = delivery.message_id, "the mark of a delivery is left behind");
