@@ -20,6 +20,7 @@
 //! | `RECEIVES_MAX` | required | the queue's `maxReceiveCount` |
 //! | `DEAD_LETTERS_RETENTION_DAYS` | 90 | how long a dead letter is kept |
 //! | `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` | no check | the memory in MiB, set by Lambda; refused if [`memory`] computes more |
+//! | `STACK_NAME` | `local` | the stack, as a dimension of the metrics |
 
 pub mod backoff;
 pub mod claim;

@@ -20,6 +20,7 @@
 //! | `REQUEST_BYTES_MAX` | 1048576 | the largest body, inflated |
 //! | `EVENT_BYTES_MAX` | 262144 | the largest event as its producer wrote it |
 //! | `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` | no check | the memory in MiB, set by Lambda; refused if [`memory`] computes more |
+//! | `STACK_NAME` | `local` | the stack, as a dimension of the metrics |
 
 pub mod accept;
 pub mod auth;
