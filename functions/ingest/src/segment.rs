@@ -50,9 +50,18 @@ impl Common<'_> {
         let refused = refuse(index, self.call(), item, refusal, arrival)?;
         let Ok(members) = Members::parse(refused.body.get()) else { return Ok(refused) };
         let context = context(&members, self.context.as_ref()).ok().flatten();
-        let taken = context.as_ref().map(|_| "context");
-        let more = [("context", context.as_deref()), ("integrations", self.integrations), ("sentAt", self.sent_at)];
-        let whole = rest(&members, taken.as_slice(), &more);
+        let mut whole = ObjectWriter::default();
+        for (name, value) in members.iter().filter(|(name, _)| *name != "context" || context.is_none()) {
+            whole.member(name, value);
+        }
+        let shared = [("integrations", self.integrations), ("sentAt", self.sent_at)];
+        let absent = shared.into_iter().filter(|(name, _)| members.get(name).is_none());
+        for (name, value) in [("context", context.as_deref())].into_iter().chain(absent) {
+            if let Some(value) = value {
+                whole.member(name, value);
+            }
+        }
+        let whole = whole.finish();
         match whole.filter(|whole| whole.get().len() <= REFUSED_BYTES_MAX) {
             Some(body) => Ok(Refused { body, ..refused }),
             None => Ok(refused),

@@ -281,3 +281,29 @@ proptest! {
         prop_assert_eq!(indexes, (0..u32::try_from(items.len()).unwrap()).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_refused_item_keeps_what_it_says_and_what_its_batch_says_and_can_be_read_again() {
+    let item = json!({
+        "type": "track", "userId": "u", "event": "", "messageId": "m", "context": {"own": 1, "both": "item"},
+        "timestamp": "2023-11-14T22:00:00.000Z",
+    });
+    for (shared, context) in [
+        (json!({}), json!({"own": 1, "both": "item"})),
+        (json!({"context": {"both": "batch", "ip": "x"}}), json!({"own": 1, "both": "item", "ip": "x"})),
+    ] {
+        let mut batch = json!({"batch": [item], "sentAt": "2023-11-14T22:00:01.000Z", "integrations": {"all": true}});
+        batch.as_object_mut().unwrap().extend(shared.as_object().unwrap().clone());
+        let parsed = parse(SegmentCall::Batch, &batch.to_string(), &arrival()).unwrap();
+        let refused = &parsed.refused[0];
+        let body: Value = serde_json::from_str(refused.body.get()).unwrap();
+        assert_eq!((&body["context"], &body["messageId"]), (&context, &json!("m")));
+        assert_eq!((&body["sentAt"], &body["integrations"]), (&batch["sentAt"], &batch["integrations"]));
+        assert_eq!(reread(&refused.call, 0, &refused.body, &arrival()).unwrap_err().0, Reason::EventNotDefined);
+        let mended = refused.body.get().replace("\"event\":\"\"", "\"event\":\"Mended\"");
+        let event = reread(&refused.call, 0, &serde_json::from_str::<Box<RawValue>>(&mended).unwrap(), &arrival());
+        let event = event.unwrap();
+        let stored: Value = serde_json::from_str(event.context.unwrap().get()).unwrap();
+        assert_eq!((event.name.as_deref(), stored), (Some("Mended"), context));
+    }
+}
