@@ -118,7 +118,7 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
     /// goes wrong with one message does not keep the others.
     ///
     /// # Errors
-    /// The table could not be read, or [`SWEEP_ERRORS_MAX`] messages in a row could not be moved, or some in between. The
+    /// The table could not be read, or three messages in a row could not be moved, or some in between. The
     /// next sweep begins anew.
     pub async fn sweep(&self, deadline: Timestamp) -> Result<Swept, Cause> {
         let mut swept = Swept::default();
