@@ -8,7 +8,7 @@ use shared::outcome::{Cause, Outcome};
 use crate::deliver::{CONFLICTS_MAX, IN_FLIGHT};
 use crate::marker::{Claim, Marker, VERSION, Verdict};
 use crate::store::Case;
-use crate::table::{Guard, Insert, Item, Key, Replace, Table, get_all, insert_all, pause_before};
+use crate::table::{Guard, Insert, Item, Key, Table, get_all, insert_all, pause_before};
 
 /// Notes which of the events whose outcome is open are duplicates by their markers, and claims the identities of those
 /// that are not.
@@ -84,8 +84,7 @@ async fn judge_one(table: &impl Table, claim: &Claim, known: &mut Option<Marker>
                         return Ok(None);
                     }
                     Ok(false) => {}
-                    Err(Replace::Failed(cause)) => return Err(cause),
-                    Err(Replace::Refused(_)) => return Err(Cause::Denied),
+                    Err(error) => return Err(error.cause()),
                 }
             }
         }

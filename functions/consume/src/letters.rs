@@ -9,7 +9,7 @@ use shared::outcome::Cause;
 use crate::dead_letter::{Letter, attribute, settled};
 use crate::redrive::Redrive;
 use crate::settle::Failed;
-use crate::table::{Attributes, Guard, Insert, Item, Key, Replace, Table, get_all, insert_all};
+use crate::table::{Attributes, Guard, Insert, Item, Key, Table, get_all, insert_all};
 
 /// What a group of messages has for the dead letters.
 #[derive(Debug, Default)]
@@ -141,7 +141,6 @@ async fn update(
         Ok(true) => Ok(Update::Written),
         // Somebody was faster; the next delivery sees with what.
         Ok(false) => Err(Cause::Contended),
-        Err(Replace::Failed(cause)) => Err(cause),
-        Err(Replace::Refused(_)) => Err(Cause::Denied),
+        Err(error) => Err(error.cause()),
     }
 }

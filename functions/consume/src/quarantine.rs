@@ -19,7 +19,7 @@ use crate::decode::{Decoded, Delivery, decode};
 use crate::deliver::{CONFLICTS_MAX, Consume, Report};
 use crate::letters::Letters;
 use crate::queue::{Outgoing, Queue, send_all};
-use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, get_all, pause_before};
+use crate::table::{Attributes, Guard, Item, Key, Table, Value, get_all, pause_before};
 
 /// Deliveries of a quarantined message that may end the function, before it is dead-lettered without being read.
 const TRIES: usize = 3;
@@ -183,8 +183,7 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         match table.replace(&self.marked(key, &begun, version.unwrap_or(0) + 1), guard).await {
             Ok(true) => Ok(result),
             Ok(false) => Err(Cause::Contended),
-            Err(Replace::Failed(cause)) => Err(cause),
-            Err(Replace::Refused(_)) => Err(Cause::Denied),
+            Err(error) => Err(error.cause()),
         }
     }
 
