@@ -4,9 +4,8 @@ import json
 import re
 from datetime import datetime, timedelta, timezone
 
-from stored import PROJECT, SOURCE, expect
+from stored import PROJECT, SOURCE, expect, is_event
 
-EVENT_PREFIX = "E#"
 PROFILE = "PROFILE"
 TOMBSTONE = "DELETED"
 # The parts of a profile that are values with their times; the others are lists of ids.
@@ -25,7 +24,7 @@ class Holdings:
 
     def events(self, subject):
         items = self._by_subject.get(subject, {})
-        return [item for key, item in sorted(items.items()) if key.startswith(EVENT_PREFIX)]
+        return [item for _, item in sorted(items.items()) if is_event(item)]
 
     def profile(self, subject):
         """The profile's values without their times; `None` if there is none."""

@@ -55,6 +55,11 @@ def key_of(call):
     return f"{PROJECT}#{subject(call)[0]}", f"E#{key_time(call['timestamp'])}#{call['messageId']}"
 
 
+def is_event(item):
+    """Whether an item is an event; what is left of an erased one has no origin."""
+    return "rcpt" in item
+
+
 def traits(profile):
     """The traits of a profile's item, in which each names its event by the place in a list."""
     ids = json.loads(profile["events"])
@@ -80,14 +85,14 @@ class Tables:
         A trait is its value, its time, and the id of the event that set it.
         """
         items = self.items()
-        events = [item for item in items if item["sk"].startswith("E#")]
+        events = [item for item in items if is_event(item)]
         profiles = [item for item in items if item["sk"] == "PROFILE" and "traits" in item]
         return events, {item["pk"]: traits(item) for item in profiles}
 
     def query(self, partition):
         """Every event of a subject."""
         condition = Key("pk").eq(partition) & Key("sk").begins_with("E#")
-        return self._pages(self._events.query, KeyConditionExpression=condition)
+        return [item for item in self._pages(self._events.query, KeyConditionExpression=condition) if is_event(item)]
 
     def dead_letters(self):
         """Every dead letter, found by scanning; each must be found by its project and day as well."""

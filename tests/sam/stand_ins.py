@@ -57,10 +57,11 @@ class StandIns:
 
     def left(self):
         """How many items of each kind the tables hold."""
-        events = [item["sk"]["S"] for item in self.items(EVENTS)]
+        items = self.items(EVENTS)
         return {
-            "events": sum(sort.startswith("E#") for sort in events),
-            "profiles": events.count("PROFILE"),
+            # What is left of an erased event has no origin.
+            "events": sum("rcpt" in item for item in items),
+            "profiles": sum(item["sk"]["S"] == "PROFILE" for item in items),
             # A large letter has further parts, which have no reason.
             "dead_letters": sum("reason" in item for item in self.items(DEAD_LETTERS)),
             "spilled": len(self.items(SPILL)),

@@ -36,7 +36,7 @@ impl Ledger {
 /// Checks the law.
 pub(crate) fn check(ledger: &Ledger, items: &[Item], letters: &[Item]) {
     let mut stored = BTreeMap::new();
-    for item in items.iter().filter(|item| text(item, "sk").starts_with("E#")) {
+    for item in items.iter().filter(|item| item.contains_key(store::ORIGIN)) {
         *stored.entry(text(item, store::ORIGIN)).or_insert(0) += 1;
     }
     let dead = dead_lettered(letters);

@@ -13,6 +13,7 @@ use consume::incoming::Payload;
 use consume::person::{self, Person};
 use consume::profile::{self, Profile, Section};
 use consume::sqs_queue::SqsQueue as ConsumeQueue;
+use consume::store::ORIGIN;
 use consume::table::{Attributes, Value as Stored};
 use ingest::accept::{Account, Call, Ingest};
 use ingest::config::Config;
@@ -349,9 +350,9 @@ impl Pipeline {
         items.into_iter().filter(|item| text(item, "sk") != "KEY").collect()
     }
 
-    /// The items of events.
+    /// The items of events that are stored, and not erased.
     pub async fn stored(&self) -> Vec<Item> {
-        self.items().await.into_iter().filter(|item| text(item, "sk").starts_with("E#")).collect()
+        self.items().await.into_iter().filter(|item| item.contains_key(ORIGIN)).collect()
     }
 
     /// The traits of a person of the project `dev`.

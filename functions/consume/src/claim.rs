@@ -26,7 +26,7 @@ pub async fn claim_identities(table: &impl Table, cases: &mut [Case<'_>]) {
     let items: Vec<Item> = claims.iter().map(|group| group[0].1.marker().item(&group[0].1)).collect();
     let inserted = insert_all(table, &items).await;
     let results: Vec<_> = stream::iter(claims.into_iter().zip(inserted))
-        .map(|(group, inserted)| async move { judge(table, &group, inserted.insert).await })
+        .map(|(group, inserted)| async move { judge(table, &group, inserted).await })
         .buffer_unordered(IN_FLIGHT)
         .collect()
         .await;

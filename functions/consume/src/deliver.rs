@@ -17,7 +17,7 @@ use shared::outcome::{Cause, Outcome};
 use crate::claim::claim_identities;
 use crate::dead_letter::{Letter, Stage};
 use crate::decode::{Decoded, Delivery, decode};
-use crate::erase::{erase_before, erase_late};
+use crate::erase::erase_late;
 use crate::fold::fold_profiles;
 use crate::letters::Letters;
 use crate::queue::Queue;
@@ -220,15 +220,12 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         }
         let out_of_time = || deadline.since(self.clock.now()) < ANSWER_TIME + ERASURE_PAUSE;
         let events = &self.ports.events;
-        erase_before(events, &mut cases).await;
         claim_identities(events, &mut cases).await;
         insert_events(events, &mut cases).await;
-        erase_late(events, &mut cases).await;
-        fold_profiles(events, &mut cases, &out_of_time).await;
+        let now = self.clock.now();
+        erase_late(events, &mut cases, now).await;
+        fold_profiles(events, &mut cases, now, &out_of_time).await;
         for case in &cases {
-            if case.doubtful {
-                report.failed.note(case.delivery, Cause::TimedOut);
-            }
             match case.outcome {
                 Some(Outcome::DeadLettered(reason)) => {
                     letters.letters.push((case.delivery, Letter::of_event(case, reason)));
@@ -261,7 +258,7 @@ fn open_case<'a>(
     message: &'a Message,
     event: &'a shared::event::Event,
 ) -> Case<'a> {
-    Case { delivery, receive_count, message, event, outcome: None, detail: String::new(), doubtful: false }
+    Case { delivery, receive_count, message, event, outcome: None, detail: String::new() }
 }
 
 /// Adds a group's outcomes to the report, and tells each at the level for those who look closely.

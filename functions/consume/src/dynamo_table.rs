@@ -7,11 +7,10 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum, BatchStatementRequest, DeleteRequest,
-    KeysAndAttributes, WriteRequest,
+    KeysAndAttributes, PutRequest, WriteRequest,
 };
 use shared::outcome::Cause;
 
@@ -57,16 +56,26 @@ impl DynamoTable {
 
     async fn insert_one_call(&self, items: &[Item]) -> Result<Vec<Insert>, Failure> {
         let statements = items.iter().map(|item| self.statement(item)).collect();
-        // The SDK's own retries would not tell that there were any.
-        let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
-        let call = self.client.batch_execute_statement().set_statements(Some(statements)).customize();
-        let reply = call.config_override(once).send().await;
+        let reply = self.client.batch_execute_statement().set_statements(Some(statements)).send().await;
         let reply = reply.map_err(|error| Failure::of("insert", &error))?;
         let mut results: Vec<Insert> =
             reply.responses().iter().map(|response| response.error().map_or(Insert::Done, statement_failure)).collect();
         // What the reply does not mention is not known to be there.
         results.resize(items.len(), Insert::Failed(Cause::Unavailable));
         Ok(results)
+    }
+
+    /// Makes writes that hang on no condition, again as long as DynamoDB leaves some out.
+    async fn write(&self, call: &'static str, mut wanted: Vec<WriteRequest>) -> Result<(), Cause> {
+        for _ in 0..BATCH_ROUNDS {
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let reply = self.client.batch_write_item().request_items(&self.name, wanted).send().await;
+            let reply = reply.map_err(|error| Failure::of(call, &error).cause())?;
+            wanted = reply.unprocessed_items().and_then(|tables| tables.get(&self.name)).cloned().unwrap_or_default();
+        }
+        if wanted.is_empty() { Ok(()) } else { Err(Cause::Throttled) }
     }
 }
 
@@ -121,9 +130,7 @@ impl Table for DynamoTable {
     }
 
     async fn replace(&self, item: &Item, guard: Guard) -> Result<bool, Replace> {
-        let mut attributes = key_attributes(&item.key);
-        attributes.extend(item.attributes.iter().map(|(name, value)| ((*name).to_owned(), attribute(value))));
-        let request = self.client.put_item().table_name(&self.name).set_item(Some(attributes));
+        let request = self.client.put_item().table_name(&self.name).set_item(Some(item_attributes(item)));
         let request = match guard {
             Guard::Absent => request.condition_expression("attribute_not_exists(pk)"),
             Guard::Equals(name, number) => request
@@ -172,22 +179,20 @@ impl Table for DynamoTable {
         Ok(reply.items().iter().filter_map(read).collect())
     }
 
+    async fn put(&self, items: &[Item]) -> Result<(), Cause> {
+        let put = |item| {
+            let put = PutRequest::builder().set_item(Some(item_attributes(item))).build();
+            WriteRequest::builder().put_request(put.expect("an item has been given")).build()
+        };
+        self.write("put", items.iter().map(put).collect()).await
+    }
+
     async fn delete(&self, keys: &[Key]) -> Result<(), Cause> {
-        let mut wanted: Vec<WriteRequest> = Vec::with_capacity(keys.len());
-        for key in keys {
-            let delete =
-                DeleteRequest::builder().set_key(Some(key_attributes(key))).build().expect("a key has been given");
-            wanted.push(WriteRequest::builder().delete_request(delete).build());
-        }
-        for _ in 0..BATCH_ROUNDS {
-            if wanted.is_empty() {
-                return Ok(());
-            }
-            let reply = self.client.batch_write_item().request_items(&self.name, wanted).send().await;
-            let reply = reply.map_err(|error| Failure::of("delete", &error).cause())?;
-            wanted = reply.unprocessed_items().and_then(|tables| tables.get(&self.name)).cloned().unwrap_or_default();
-        }
-        if wanted.is_empty() { Ok(()) } else { Err(Cause::Throttled) }
+        let delete = |key| {
+            let delete = DeleteRequest::builder().set_key(Some(key_attributes(key))).build();
+            WriteRequest::builder().delete_request(delete.expect("a key has been given")).build()
+        };
+        self.write("delete", keys.iter().map(delete).collect()).await
     }
 }
 
@@ -197,6 +202,12 @@ fn attribute(value: &Value) -> AttributeValue {
         Value::Number(number) => AttributeValue::N(number.to_string()),
         Value::Flag(flag) => AttributeValue::Bool(*flag),
     }
+}
+
+fn item_attributes(item: &Item) -> HashMap<String, AttributeValue> {
+    let mut attributes = key_attributes(&item.key);
+    attributes.extend(item.attributes.iter().map(|(name, value)| ((*name).to_owned(), attribute(value))));
+    attributes
 }
 
 fn key_attributes(key: &Key) -> HashMap<String, AttributeValue> {

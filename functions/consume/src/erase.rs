@@ -2,17 +2,26 @@
 //!
 //! The tombstone is written before the events are looked for, and an event is inserted before the tombstone is looked
 //! for. So whichever of two at a time comes second sees the other, and no event older than a deletion stays.
+//!
+//! What is removed leaves its key behind for a while. An insert that was not answered may have its effect late, when
+//! another delivery of the same message has settled it already and nobody looks any more; it finds the key taken. That
+//! costs what deleting the item would.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use shared::clock::Timestamp;
 use shared::event::Kind;
 use shared::outcome::{Cause, Outcome};
 
 use crate::deliver::CONFLICTS_MAX;
-use crate::store::{Case, ORIGIN, origin as origin_of, partition};
-use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, delete_all, get_all, pause_before};
+use crate::store::{Case, partition};
+use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, get_all, pause_before, put_all};
 
+/// The attribute of what is left of an erased event: up to when everything of its subject was erased, in milliseconds.
+pub const ERASED: &str = "erased";
+/// How long that is left: far longer than a call that nobody waits for any more can be under way.
+const REMAINS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// The sort key of a tombstone.
 pub const SORT: &str = "DELETED";
 /// Up to when everything is to be erased, in milliseconds.
@@ -30,6 +39,14 @@ fn moment_of(attributes: &Attributes) -> Option<Timestamp> {
     attributes.get(MOMENT).and_then(Value::number).map(Timestamp::from_millis_clamped)
 }
 
+/// What is put in place of an erased event: its key, so that it is taken.
+fn remains(key: Key, until: Timestamp, now: Timestamp) -> Item {
+    let mut item = Item { key, attributes: BTreeMap::new() };
+    item.number(ERASED, until.as_millis());
+    item.number("ttl", now.plus(REMAINS_FOR).as_millis() / 1_000);
+    item
+}
+
 /// Erases the events of a subject that happened up to a moment, and makes sure that none is kept that comes later.
 ///
 /// # Errors
@@ -38,6 +55,7 @@ pub async fn erase(
     table: &impl Table,
     partition: &str,
     moment: Timestamp,
+    now: Timestamp,
     out_of_time: &dyn Fn() -> bool,
 ) -> Result<(), Cause> {
     let tombstone = write_tombstone(table, partition, moment).await?;
@@ -53,7 +71,8 @@ pub async fn erase(
             let time = attributes.get("time").and_then(Value::number);
             time.is_some_and(|millis| millis <= tombstone.until.as_millis())
         });
-        delete_all(table, &expired.map(|(key, _)| key.clone()).collect::<Vec<_>>()).await?;
+        let remains = expired.map(|(key, _)| remains(key.clone(), tombstone.until, now));
+        put_all(table, &remains.collect::<Vec<Item>>()).await?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.sk.clone());
         if out_of_time() {
@@ -121,59 +140,39 @@ async fn write_tombstone(table: &impl Table, partition: &str, moment: Timestamp)
     Err(Cause::Contended)
 }
 
-/// Removes those of the events just stored whose subject has been deleted later than they happened.
-pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>]) {
-    let late =
-        later_deleted(table, cases, |case| matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore)));
-    let late = late.await;
-    let keys: Vec<Key> = late.iter().map(|position| cases[*position].key()).collect();
-    let deleted = delete_all(table, &keys).await;
-    settle(cases, late, deleted);
-}
-
-/// Removes, and does not store again, events of messages that have been delivered before and whose subject has been
-/// deleted since. An insert of then that was not answered may have had its effect only after the deletion.
-pub async fn erase_before(table: &impl Table, cases: &mut [Case<'_>]) {
-    let late = later_deleted(table, cases, |case| case.outcome.is_none() && case.receive_count > 1).await;
-    let keys: Vec<Key> = late.iter().map(|position| cases[*position].key()).collect();
-    let deleted = match get_all(table, keys, Some(ORIGIN)).await {
-        Ok(found) => {
-            // What another event of the same identity has left there, is for that one to judge.
-            let own = |case: &Case<'_>| {
-                let origin = found.get(&case.key()).and_then(|item| item.get(ORIGIN)).and_then(Value::text);
-                origin == Some(&origin_of(case.message, case.event))
-            };
-            let keys = late.iter().map(|position| &cases[*position]).filter(|case| own(case)).map(Case::key);
-            delete_all(table, &keys.collect::<Vec<Key>>()).await
+/// Erases those of the events just stored whose subject has been deleted later than they happened.
+pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>], now: Timestamp) {
+    let late = late(table, cases).await;
+    let remains: BTreeMap<Key, Item> = late
+        .iter()
+        .map(|(position, moment)| (cases[*position].key(), *moment))
+        .map(|(key, moment)| (key.clone(), remains(key, moment, now)))
+        .collect();
+    let erased = put_all(table, &remains.into_values().collect::<Vec<Item>>()).await;
+    for (position, _) in late {
+        match erased {
+            Ok(()) => cases[position].outcome = Some(Outcome::Erased),
+            Err(cause) => cases[position].retry(cause),
         }
-        Err(cause) => Err(cause),
-    };
-    settle(cases, late, deleted);
+    }
 }
 
-/// The positions of those events whose subject has been deleted later than they happened.
-async fn later_deleted(table: &impl Table, cases: &mut [Case<'_>], concerns: impl Fn(&Case<'_>) -> bool) -> Vec<usize> {
-    let concerns = |case: &Case<'_>| case.event.kind != Kind::Delete && concerns(case);
+/// The positions of those events whose subject has been deleted later than they happened, each with up to when.
+async fn late(table: &impl Table, cases: &mut [Case<'_>]) -> Vec<(usize, Timestamp)> {
+    let concerns = |case: &Case<'_>| {
+        case.event.kind != Kind::Delete && matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore))
+    };
     let key_of = |case: &Case<'_>| tombstone_key(&partition(&case.message.project, &case.event.subject));
     let keys: Vec<Key> = cases.iter().filter(|case| concerns(case)).map(key_of).collect();
     let tombstones: Result<HashMap<Key, Attributes>, Cause> = get_all(table, keys, None).await;
     let mut late = Vec::new();
     for (position, case) in cases.iter_mut().enumerate().filter(|(_, case)| concerns(case)) {
         match tombstones.as_ref().map(|found| found.get(&key_of(case)).and_then(moment_of)) {
-            Ok(Some(moment)) if case.event.timestamp <= moment => late.push(position),
+            Ok(Some(moment)) if case.event.timestamp <= moment => late.push((position, moment)),
             Ok(_) => {}
             // Not knowing, we must look again; the item that is there by now is recognised as its own.
             Err(cause) => case.retry(*cause),
         }
     }
     late
-}
-
-fn settle(cases: &mut [Case<'_>], late: Vec<usize>, deleted: Result<(), Cause>) {
-    for position in late {
-        match deleted {
-            Ok(()) => cases[position].outcome = Some(Outcome::Erased),
-            Err(cause) => cases[position].retry(cause),
-        }
-    }
 }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
+use shared::clock::Timestamp;
 use shared::event::{Event, Identity, Kind};
 use shared::limits::{ALIASES_MAX, DYNAMODB_ITEM_BYTES_MAX, PROFILE_BYTES_MAX};
 use shared::outcome::{Cause, Outcome};
@@ -53,18 +54,18 @@ impl Run<'_> {
 
 /// Folds the operations of all stored events into the profiles. An event whose operation did not reach its profile is
 /// to be tried again.
-pub async fn fold_profiles(table: &impl Table, cases: &mut [Case<'_>], out_of_time: &dyn Fn() -> bool) {
+pub async fn fold_profiles(table: &impl Table, cases: &mut [Case<'_>], now: Timestamp, out_of_time: &dyn Fn() -> bool) {
     let (beside, in_turn): (Vec<Run<'_>>, Vec<Run<'_>>) = runs(cases).into_iter().partition(Run::goes_beside_others);
     let mut results: Vec<_> = stream::iter(beside)
         .map(|run| async move {
-            let result = fold(table, &run, &|| false).await;
+            let result = fold(table, &run, now, &|| false).await;
             (run.cases, result)
         })
         .buffer_unordered(IN_FLIGHT)
         .collect()
         .await;
     for run in in_turn {
-        let result = if out_of_time() { Err(Cause::Unstarted) } else { fold(table, &run, out_of_time).await };
+        let result = if out_of_time() { Err(Cause::Unstarted) } else { fold(table, &run, now, out_of_time).await };
         results.push((run.cases, result));
     }
     for (folded, result) in results {
@@ -106,7 +107,7 @@ fn runs<'a>(cases: &[Case<'a>]) -> Vec<Run<'a>> {
 }
 
 /// Folds operations into the profile of an id, and what reaches further into those of its former ids.
-async fn fold(table: &impl Table, run: &Run<'_>, out_of_time: &dyn Fn() -> bool) -> Result<(), Cause> {
+async fn fold(table: &impl Table, run: &Run<'_>, now: Timestamp, out_of_time: &dyn Fn() -> bool) -> Result<(), Cause> {
     let Run { project, id, .. } = *run;
     for attempt in 0..CONFLICTS_MAX {
         pause_before(attempt).await;
@@ -124,7 +125,7 @@ async fn fold(table: &impl Table, run: &Run<'_>, out_of_time: &dyn Fn() -> bool)
         let deleted = person.get(id).and_then(|profile| profile.deleted);
         if let Some(moment) = deleted.filter(|_| reaches_others) {
             for id in person::ids(&person, id) {
-                erase::erase(table, &partition(project, &id), moment, out_of_time).await?;
+                erase::erase(table, &partition(project, &id), moment, now, out_of_time).await?;
             }
         }
         return Ok(());

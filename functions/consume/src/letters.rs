@@ -103,7 +103,7 @@ async fn insert_items(table: &impl Table, items: Positioned, failed: &mut Failed
     let results = insert_all(table, &items).await;
     let mut written = HashSet::new();
     for ((position, item), result) in positions.iter().zip(&items).zip(results) {
-        match result.insert {
+        match result {
             Insert::Done => drop(written.insert(item.key.clone())),
             Insert::Exists => {}
             Insert::Failed(cause) => {

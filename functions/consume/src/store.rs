@@ -9,7 +9,7 @@ use shared::outcome::{Cause, Outcome, Reason};
 
 use crate::table::{Insert, Item, Key, Table, Value, get_all, insert_all};
 
-/// The attribute that says which event of which request an item came from.
+/// The attribute that says which event of which request an item came from. What is left of an erased event has none.
 pub const ORIGIN: &str = "rcpt";
 
 /// An event on its way into the table.
@@ -27,9 +27,6 @@ pub struct Case<'a> {
     pub outcome: Option<Outcome>,
     /// What exactly was wrong, for a person; empty unless it is dead-lettered.
     pub detail: String,
-    /// Whether an insert of it may have its effect late, even after the event has been erased. Then its message must come
-    /// once more, to look again.
-    pub doubtful: bool,
 }
 
 impl Case<'_> {
@@ -105,8 +102,8 @@ pub fn item(message: &Message, event: &Event) -> Item {
 
 /// Inserts every event whose outcome is open, and notes what each came to.
 ///
-/// An item that is already there is told apart by its origin: written by an earlier delivery of the same message, or
-/// another event with the same identity. DynamoDB takes no two items of one key in a call, so of several in the batch
+/// An item that is already there is told apart by its origin: written by an earlier delivery of the same message,
+/// another event with the same identity, or what is left of one that was erased. DynamoDB takes no two items of one key in a call, so of several in the batch
 /// the first goes ahead; the others follow it, unless it turned out that it can never be stored.
 pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
     for case in cases.iter_mut().filter(|case| case.outcome.is_none() && case.event.kind == Kind::Delete) {
@@ -136,7 +133,7 @@ pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
                 Some(Outcome::DeadLettered(_)) => None,
                 Some(Outcome::Retry(cause)) => Some(Outcome::Retry(cause)),
                 // The same event twice in one batch, as after a send that was made twice: what it is, both are.
-                Some(Outcome::Duplicate) => Some(Outcome::Duplicate),
+                Some(outcome @ (Outcome::Duplicate | Outcome::Erased)) => Some(outcome),
                 _ => Some(if same { Outcome::StoredBefore } else { Outcome::Duplicate }),
             };
         }
@@ -146,20 +143,22 @@ pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
 /// Inserts items with different keys, those of the cases at `positions`.
 async fn insert_distinct(table: &impl Table, cases: &mut [Case<'_>], positions: &[usize], items: &[Item]) {
     let results = insert_all(table, items).await;
-    let existing = items.iter().zip(&results).filter(|(_, result)| result.insert == Insert::Exists);
+    let existing = items.iter().zip(&results).filter(|(_, result)| **result == Insert::Exists);
     let present = get_all(table, existing.map(|(item, _)| item.key.clone()).collect(), Some(ORIGIN)).await;
     for ((position, item), result) in positions.iter().zip(items).zip(results) {
         let case = &mut cases[*position];
-        case.doubtful = result.doubtful;
-        match result.insert {
+        match result {
             Insert::Done => case.outcome = Some(Outcome::Stored),
             Insert::Refused(detail) => case.dead(Reason::Unstorable, detail),
             Insert::Failed(cause) => case.retry(cause),
             Insert::Exists => match present.as_ref().map(|found| found.get(&item.key)) {
                 Ok(Some(attributes)) => {
-                    let origin = origin(case.message, case.event);
-                    let own = attributes.get(ORIGIN).and_then(Value::text) == Some(&origin);
-                    case.outcome = Some(if own { case.stored_by_its_message() } else { Outcome::Duplicate });
+                    let own = origin(case.message, case.event);
+                    case.outcome = Some(match attributes.get(ORIGIN).and_then(Value::text) {
+                        Some(origin) if origin == own => case.stored_by_its_message(),
+                        Some(_) => Outcome::Duplicate,
+                        None => Outcome::Erased,
+                    });
                 }
                 // It was there a moment ago and is not now; the next delivery will see what is.
                 Ok(None) => case.retry(Cause::Contended),

@@ -101,8 +101,7 @@ pub enum Guard {
 
 /// A table. Any call may have had its effect although it failed: a reply can be lost.
 pub trait Table {
-    /// Inserts items with different keys, at most 25 and about 4 MiB; one result an item, in their order. It tries once:
-    /// who tries again must know that the first time may have its effect late.
+    /// Inserts items with different keys, at most 25 and about 4 MiB; one result an item, in their order.
     fn insert(&self, items: &[Item]) -> impl Future<Output = Vec<Insert>> + Send;
 
     /// Reads at most 100 different items, each as the last completed write left it, and of each only the attribute
@@ -129,6 +128,9 @@ pub trait Table {
     /// Reads a page of all the table's items, in any order, beginning behind the item `after`. Items written in the
     /// meantime may be missing. An empty page is the end.
     fn scan(&self, after: Option<&Key>) -> impl Future<Output = Result<Vec<(Key, Attributes)>, Cause>> + Send;
+
+    /// Writes at most 25 different items in place of whatever is there. `Err` if any may not have been written.
+    fn put(&self, items: &[Item]) -> impl Future<Output = Result<(), Cause>> + Send;
 
     /// Deletes at most 25 different items; one that is not there counts as deleted. `Err` if any may be left.
     fn delete(&self, keys: &[Key]) -> impl Future<Output = Result<(), Cause>> + Send;
@@ -166,23 +168,13 @@ pub async fn pause_before(attempt: u32) {
     }
 }
 
-/// What became of an insert that was tried several times.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inserted {
-    /// What it came to in the end.
-    pub insert: Insert,
-    /// Whether an earlier try was not answered: it may have its effect still, at any later time.
-    pub doubtful: bool,
-}
-
 /// Inserts any number of items with different keys, in as few calls as the limits allow, and those that may pass again
 /// a few times. One result an item, in their order.
-pub async fn insert_all(table: &impl Table, items: &[Item]) -> Vec<Inserted> {
-    let unstarted = Inserted { insert: Insert::Failed(Cause::Unstarted), doubtful: false };
-    let mut results = vec![unstarted; items.len()];
+pub async fn insert_all(table: &impl Table, items: &[Item]) -> Vec<Insert> {
+    let mut results = vec![Insert::Failed(Cause::Unstarted); items.len()];
     for round in 0..ROUNDS {
         let pending: Vec<usize> =
-            (0..items.len()).filter(|position| matches!(results[*position].insert, Insert::Failed(_))).collect();
+            (0..items.len()).filter(|position| matches!(results[*position], Insert::Failed(_))).collect();
         if pending.is_empty() {
             break;
         }
@@ -191,9 +183,7 @@ pub async fn insert_all(table: &impl Table, items: &[Item]) -> Vec<Inserted> {
             let wanted: Vec<Item> = batch.iter().map(|position| items[*position].clone()).collect();
             let answers = table.insert(&wanted).await;
             for (position, answer) in batch.iter().zip(answers) {
-                let result = &mut results[*position];
-                result.doubtful |= matches!(answer, Insert::Failed(Cause::TimedOut | Cause::Unavailable));
-                result.insert = answer;
+                results[*position] = answer;
             }
         }
     }
@@ -236,6 +226,17 @@ pub async fn get_all(
         found.extend(table.get(batch, only).await?);
     }
     Ok(found)
+}
+
+/// Writes any number of different items in place of whatever is there.
+///
+/// # Errors
+/// At least one may not have been written.
+pub async fn put_all(table: &impl Table, items: &[Item]) -> Result<(), Cause> {
+    for batch in items.chunks(DYNAMODB_STATEMENTS_MAX) {
+        table.put(batch).await?;
+    }
+    Ok(())
 }
 
 /// Deletes any number of different items.

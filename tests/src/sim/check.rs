@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consume::dead_letter::{attribute, part_key};
+use consume::erase::ERASED;
 use consume::store::ORIGIN;
 use consume::table::{Key, Value};
 
@@ -104,7 +105,8 @@ fn gather<'a>(notes: &'a Notes, events: &'a BTreeMap<Key, Row>, letters: &'a BTr
         }
     }
     let mut stored: BTreeMap<String, Vec<(&Key, &Row)>> = BTreeMap::new();
-    for (key, row) in events.iter().filter(|(key, _)| key.sk.starts_with("E#")) {
+    let is_event = |(key, row): &(&Key, &Row)| key.sk.starts_with("E#") && !row.contains_key(ERASED);
+    for (key, row) in events.iter().filter(is_event) {
         stored.entry(text(row, ORIGIN).to_owned()).or_default().push((key, row));
     }
     let heads = letters.iter().filter(|(_, row)| row.contains_key(attribute::REASON));

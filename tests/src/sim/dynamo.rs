@@ -94,6 +94,13 @@ impl SimTable {
         holds
     }
 
+    fn put_items(&self, items: &[Item]) {
+        for item in items {
+            self.rows().insert(item.key.clone(), item.attributes.clone());
+            self.world.note("item put", || format!("{} {} {}", self.name, item.key.pk, item.key.sk));
+        }
+    }
+
     fn delete(&self, keys: &[Key]) {
         for key in keys {
             if self.rows().remove(key).is_some() {
@@ -199,6 +206,11 @@ impl Table for TablePort {
             behind.take(PAGE).map(|(key, row)| (key.clone(), attributes(row))).collect()
         });
         page.await.map_err(cause)
+    }
+
+    async fn put(&self, items: &[Item]) -> Result<(), Cause> {
+        let (table, items) = (Arc::clone(&self.table), items.to_vec());
+        self.env.call(Service::Table, "put", move || table.put_items(&items)).await.map_err(cause)
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<(), Cause> {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use consume::store::ORIGIN;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::sleep;
 
@@ -208,7 +209,7 @@ fn look(cloud: &Cloud, counters: &Counters, minute: u32) -> Minute {
         backlog: cloud.queue.len() + cloud.quarantine.len() + spilled,
         oldest: oldest.map_or(0, |sent| u64::try_from((now - sent) / 1000).unwrap_or(0)),
         accepted: counters.accepted.get(),
-        stored: cloud.events.rows().keys().filter(|key| key.sk.starts_with("E#")).count(),
+        stored: cloud.events.rows().values().filter(|row| row.contains_key(ORIGIN)).count(),
         dead: cloud.letters.rows().keys().filter(|key| !key.pk.starts_with("QUARANTINE#")).count(),
         spilled,
     }

@@ -41,14 +41,23 @@ impl Table for &Memory {
         Ok(true)
     }
 
-    async fn query(&self, _: &str, _: &str, _: Option<&str>) -> Result<Vec<(Key, Attributes)>, Cause> {
-        Ok(vec![])
+    async fn query(&self, pk: &str, prefix: &str, after: Option<&str>) -> Result<Vec<(Key, Attributes)>, Cause> {
+        let table = self.0.lock().unwrap();
+        let items = table.values().filter(|item| item.key.pk == pk && item.key.sk.starts_with(prefix));
+        let items = items.filter(|item| after.is_none_or(|after| item.key.sk.as_str() > after));
+        Ok(items.map(|item| (item.key.clone(), attributes(item))).collect())
     }
 
     async fn scan(&self, after: Option<&Key>) -> Result<Vec<(Key, Attributes)>, Cause> {
         let table = self.0.lock().unwrap();
         let items = table.values().filter(|item| after.is_none_or(|after| item.key > *after));
         Ok(items.take(1).map(|item| (item.key.clone(), attributes(item))).collect())
+    }
+
+    async fn put(&self, items: &[Item]) -> Result<(), Cause> {
+        let mut table = self.0.lock().unwrap();
+        table.extend(items.iter().map(|item| (item.key.clone(), item.clone())));
+        Ok(())
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<(), Cause> {
@@ -113,6 +122,29 @@ async fn a_message_that_makes_our_code_panic_goes_back_alone() {
     let deliveries = ["a", "killer", "b"].map(delivery);
     let report = consume(&world).deliver(&deliveries, deadline()).await;
     assert_eq!((failed(&report), report.stored), (vec![1], 2));
+}
+
+#[tokio::test]
+async fn an_insert_that_has_its_effect_only_after_the_event_was_erased_finds_its_key_taken() {
+    let deletion = {
+        let mut message: serde_json::Value = serde_json::from_str(&delivery("deletion").body).unwrap();
+        let event = &mut message["events"][0];
+        event["kind"] = "delete".into();
+        event["timestamp"] = (event["timestamp"].as_i64().unwrap() + 1_000).into();
+        Delivery { body: message.to_string(), ..delivery("deletion") }
+    };
+    let event = delivery("a");
+    for order in [[&event, &deletion], [&deletion, &event]] {
+        let world = World::default();
+        for one in order {
+            assert!(failed(&consume(&world).deliver(std::slice::from_ref(one), deadline()).await).is_empty());
+        }
+        let message = Message::decode(&event.body).unwrap();
+        let late = crate::store::item(&message, &message.events[0]);
+        assert_eq!((&world.events).insert(&[late]).await, [Insert::Exists]);
+        let again = Delivery { receive_count: 2, ..event.clone() };
+        assert_eq!(consume(&world).deliver(&[again], deadline()).await.erased, 1);
+    }
 }
 
 /// A message that gives a user as many traits as `names` says.
