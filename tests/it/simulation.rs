@@ -55,7 +55,7 @@ const HAPPENS: &[&str] = &[
 
 #[test]
 fn no_history_breaks_a_promise() {
-    let sum = campaign(0..HISTORIES, None, 1, |_| {});
+    let sum = campaign(0..HISTORIES, None, 1, |_, _, _| {});
     let told: Vec<String> = sum
         .broken
         .iter()
@@ -92,7 +92,7 @@ fn a_retry_that_acknowledges_an_empty_buffer_is_found() {
 }
 
 fn found(mistake: Mistake, promise: Promise) {
-    let sum = campaign(0..FOUND_WITHIN, Some(mistake), 50, |_| {});
+    let sum = campaign(0..FOUND_WITHIN, Some(mistake), 50, |_, _, _| {});
     let is_found = sum.broken.iter().any(|(_, violation)| violation.promise == promise);
     assert!(is_found, "{:?}", sum.broken);
 }

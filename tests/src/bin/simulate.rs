@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use tests::sim::{Campaign, Mistake, campaign, run};
+use tests::sim::{Campaign, Mistake, Violation, campaign, run};
 
 /// How often a long run says how far it is, in histories.
 const TELL_EVERY: u64 = 10_000;
@@ -68,7 +68,11 @@ fn one(seed: u64, arguments: &Arguments) -> bool {
 fn many(arguments: &Arguments) -> bool {
     let began = Instant::now();
     let seeds = arguments.from..arguments.from.saturating_add(arguments.histories);
-    let sum = campaign(seeds, arguments.mistake, BROKEN_MAX, |sum: &Campaign| {
+    let sum = campaign(seeds, arguments.mistake, BROKEN_MAX, |sum: &Campaign, seed, broken: &[Violation]| {
+        for violation in broken {
+            println!("{:?} is broken: {}", violation.promise, violation.what);
+            println!("  cargo run -p tests --bin simulate -- --seed {seed} --trace");
+        }
         if sum.histories.is_multiple_of(TELL_EVERY) {
             let rate = sum.histories as f64 / began.elapsed().as_secs_f64();
             println!("{} histories, {rate:.0} a second, {} violations", sum.histories, sum.broken.len());
@@ -78,9 +82,6 @@ fn many(arguments: &Arguments) -> bool {
         println!("{count:>12}  {what}");
     }
     println!("{:>12}  histories in {:.1} s", sum.histories, began.elapsed().as_secs_f64());
-    for (seed, violation) in &sum.broken {
-        println!("{:?} is broken: {}", violation.promise, violation.what);
-        println!("  cargo run -p tests --bin simulate -- --seed {seed} --trace");
-    }
+    println!("{:>12}  violations", sum.broken.len());
     !sum.broken.is_empty()
 }

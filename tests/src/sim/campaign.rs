@@ -18,13 +18,13 @@ pub struct Campaign {
     pub broken: Vec<(u64, Violation)>,
 }
 
-/// Runs the histories of these seeds, until so many of them have broken something. `progress` is told now and then how
-/// many have been run.
+/// Runs the histories of these seeds, until so many of them have broken something. `progress` is told after each what
+/// all came to until then, and of which seed it was and what it has broken.
 pub fn campaign(
     seeds: Range<u64>,
     mistake: Option<Mistake>,
     broken_max: usize,
-    progress: impl Fn(&Campaign) + Sync,
+    progress: impl Fn(&Campaign, u64, &[Violation]) + Sync,
 ) -> Campaign {
     let (next, sum) = (AtomicU64::new(seeds.start), Mutex::new(Campaign::default()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -42,11 +42,11 @@ pub fn campaign(
                     for (what, count) in history.counts {
                         *sum.counts.entry(what).or_insert(0) += count;
                     }
-                    sum.broken.extend(history.violations.into_iter().map(|violation| (seed, violation)));
+                    sum.broken.extend(history.violations.iter().map(|violation| (seed, violation.clone())));
+                    progress(&sum, seed, &history.violations);
                     if sum.broken.len() >= broken_max {
                         return;
                     }
-                    progress(&sum);
                 }
             });
         }

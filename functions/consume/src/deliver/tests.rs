@@ -128,9 +128,8 @@ async fn a_message_that_makes_our_code_panic_goes_back_alone() {
 async fn an_insert_that_has_its_effect_only_after_the_event_was_erased_finds_its_key_taken() {
     let deletion = {
         let mut message: serde_json::Value = serde_json::from_str(&delivery("deletion").body).unwrap();
-        let event = &mut message["events"][0];
-        event["kind"] = "delete".into();
-        event["timestamp"] = (event["timestamp"].as_i64().unwrap() + 1_000).into();
+        message["events"][0]["kind"] = "delete".into();
+        message["events"][0]["timestamp"] = message["received_at"].clone();
         Delivery { body: message.to_string(), ..delivery("deletion") }
     };
     let event = delivery("a");
