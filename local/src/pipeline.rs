@@ -226,12 +226,18 @@ fn concurrency(mapping: &QueueMapping) -> usize {
     mapping.maximum_concurrency.map_or(CONCURRENCY_MAX, |most| most as usize).min(CONCURRENCY_MAX)
 }
 
+/// How many invocations of its function a stream's mapping runs at one time: the stand-in's stream is one shard.
+fn lanes(mapping: &StreamMapping) -> usize {
+    (mapping.parallelization_factor as usize).min(CONCURRENCY_MAX)
+}
+
 /// Environments of a function at one time: enough for all its sources together, so that none has to wait for another. A
 /// message that finds no environment would lose a receive, and on AWS there are far more of them.
 fn environments_max(function: &Function) -> usize {
     let gateway = if function.serves_http { CONCURRENCY_MAX } else { 0 };
     let queues: usize = function.queue_mappings.iter().map(concurrency).sum();
-    gateway + queues + function.stream_mappings.len() + function.schedules.len()
+    let streams: usize = function.stream_mappings.iter().map(lanes).sum();
+    gateway + queues + streams + function.schedules.len()
 }
 
 async fn start_sources(
@@ -277,9 +283,11 @@ fn stream_spec(template: &Template, function: &Function, source: &StreamMapping)
     let table = table.with_context(|| format!("{} reads a stream that the template has not", function.logical_id))?;
     Ok(stream::Spec {
         table: table.name.clone(),
+        partition_key: table.partition_key.attribute.clone(),
         stream_arn: source.stream_arn.clone(),
         function: function.binary.clone(),
         batch_size: source.batch_size as usize,
+        lanes: lanes(source),
         batching_window: source.batching_window,
         retry: stream::Retry {
             bisect: source.bisect_batch_on_function_error,
@@ -300,6 +308,6 @@ mod tests {
         let template = Template::parse(TEMPLATE).unwrap();
         let most = |id: &str| environments_max(template.function(id).unwrap());
         // The gateway, that is; and two queues, of which one is taken two messages at a time, a stream and a schedule.
-        assert_eq!((most("IngestFunction"), most("ConsumeFunction")), (4, 4 + 2 + 1 + 1));
+        assert_eq!((most("IngestFunction"), most("ConsumeFunction")), (4, 4 + 2 + 4 + 1));
     }
 }

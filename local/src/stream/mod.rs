@@ -12,6 +12,7 @@ mod source;
 mod tests;
 
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,12 +46,16 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 pub struct Spec {
     /// The table whose stream is read.
     pub table: String,
+    /// The attribute that is the table's partition key.
+    pub partition_key: String,
     /// What the stream is called in events.
     pub stream_arn: String,
     /// The function to invoke.
     pub function: String,
     /// The most records of a batch, 1 to [`BATCH_SIZE_MAX`].
     pub batch_size: usize,
+    /// The most batches of one shard at one time, at least 1 (`ParallelizationFactor`).
+    pub lanes: usize,
     /// How long a batch is filled after its first record. With zero, a batch is what one read gives.
     pub batching_window: Duration,
     /// How a batch is tried again.
@@ -85,7 +90,8 @@ where
 {
     // The engine gives each stream one shard for ever, so that nobody has to look for new ones.
     let shards = streams.shards(&spec.table).await?;
-    let (spec, invoke) = (Arc::new(Spec { batch_size: spec.batch_size.max(1), ..spec }), Arc::new(invoke));
+    let (spec, invoke) =
+        (Arc::new(Spec { batch_size: spec.batch_size.max(1), lanes: spec.lanes.max(1), ..spec }), Arc::new(invoke));
     Ok(Running::start(|stop| async move {
         let mut following = JoinSet::new();
         for iterator in shards {
@@ -98,19 +104,42 @@ where
     }))
 }
 
-/// Takes the batches of one shard one after another, so that records stay in order.
-async fn follow<I, F>(mut source: Source, mut consumer: Consumer<I>)
+/// Takes the records of one shard in lanes, and the batches of a lane one after another, so that those of a partition stay
+/// in order. The lanes go on together: on AWS one that stands still lets the others go on for a while.
+async fn follow<I, F>(mut source: Source, consumer: Consumer<I>)
 where
-    I: Fn(Bytes) -> F,
-    F: Future<Output = Result<Bytes, InvokeError>>,
+    I: Fn(Bytes) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Bytes, InvokeError>> + Send + 'static,
 {
     loop {
-        let batch = source.batch().await;
-        if batch.is_empty() {
+        let records = source.records().await;
+        if records.is_empty() {
             return;
         }
-        consumer.run(&batch).await;
+        let mut under_way = JoinSet::new();
+        for lane in lanes(records, consumer.spec.lanes) {
+            let mut consumer = consumer.clone();
+            under_way.spawn(async move {
+                for batch in lane.chunks(consumer.spec.batch_size) {
+                    consumer.run(batch).await;
+                }
+            });
+        }
+        // Each ends when the mapping is to stop, by the function's time-out.
+        while under_way.join_next().await.is_some() {}
     }
+}
+
+/// Divides records so that those of one partition come into one lane, in their order.
+fn lanes(records: Vec<Record>, count: usize) -> Vec<Vec<Record>> {
+    let mut lanes = vec![Vec::new(); count];
+    for record in records {
+        let mut hasher = DefaultHasher::new();
+        record.partition.hash(&mut hasher);
+        // The remainder is less than the count, which is a usize.
+        lanes[(hasher.finish() % count as u64) as usize].push(record);
+    }
+    lanes
 }
 
 /// How old a record is.
@@ -124,6 +153,12 @@ struct Consumer<I> {
     spec: Arc<Spec>,
     invoke: Arc<I>,
     stop: Stop,
+}
+
+impl<I> Clone for Consumer<I> {
+    fn clone(&self) -> Self {
+        Self { spec: Arc::clone(&self.spec), invoke: Arc::clone(&self.invoke), stop: self.stop.clone() }
+    }
 }
 
 impl<I, F> Consumer<I>

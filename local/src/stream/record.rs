@@ -9,6 +9,8 @@ use crate::lambda::REGION;
 pub(super) struct Record {
     /// What the function calls it by.
     pub(super) sequence_number: String,
+    /// The partition of the item, as JSON. What happens in one partition stays in order.
+    pub(super) partition: String,
     /// When the item was changed, in seconds since 1970.
     pub(super) created_secs: i64,
     /// The record of the event, as JSON.
@@ -17,7 +19,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Takes over a record of the engine, whose Region is its own, and whose times are written with a fraction.
-    pub(super) fn new(mut value: Value, stream_arn: &str) -> Self {
+    pub(super) fn new(mut value: Value, stream_arn: &str, partition_key: &str) -> Self {
         let created = &mut value["dynamodb"]["ApproximateCreationDateTime"];
         // Beyond 2^53 seconds nothing is a time; the cast stops at the ends of the range.
         let created_secs = created.as_f64().unwrap_or_default() as i64;
@@ -25,7 +27,8 @@ impl Record {
         value["awsRegion"] = json!(REGION);
         value["eventSourceARN"] = json!(stream_arn);
         let sequence_number = value["dynamodb"]["SequenceNumber"].as_str().unwrap_or_default().to_owned();
-        Self { sequence_number, created_secs, json: value.to_string() }
+        let partition = value["dynamodb"]["Keys"][partition_key].to_string();
+        Self { sequence_number, partition, created_secs, json: value.to_string() }
     }
 }
 
@@ -50,7 +53,8 @@ mod tests {
                 "StreamViewType": "KEYS_ONLY",
             },
         });
-        let record = Record::new(own, arn);
+        let record = Record::new(own, arn, "pk");
+        assert_eq!(record.partition, r#"{"S":"p"}"#);
         assert_eq!(record.sequence_number, "100000000000000000005");
         assert_eq!(record.created_secs, 1_763_942_400);
         let expected = json!({

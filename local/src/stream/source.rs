@@ -1,4 +1,4 @@
-//! Gathering batches from one shard: what is read joined up to the batch size, the window and the payload limit.
+//! Gathering batches from one shard: what is read joined up to the batch sizes, the window and the payload limit.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,8 +40,9 @@ impl Source {
         Self { spec, streams, stop, iterator: Some(iterator), carried: VecDeque::new(), outage: None }
     }
 
-    /// The next batch, however long it takes. An empty one means that there will be no more.
-    pub(super) async fn batch(&mut self) -> Vec<Record> {
+    /// The next batches of all lanes together, however long it takes. None at all means that there will be no more.
+    pub(super) async fn records(&mut self) -> Vec<Record> {
+        let most = self.spec.batch_size * self.spec.lanes;
         let mut batch: Vec<Record> = Vec::new();
         let mut bytes = ENVELOPE_BYTES;
         let mut window_end = None;
@@ -49,7 +50,7 @@ impl Source {
         loop {
             while let Some(next) = self.carried.pop_front() {
                 let more = next.json.len() + 1;
-                if batch.len() == self.spec.batch_size || (bytes + more > PAYLOAD_BYTES_MAX && !batch.is_empty()) {
+                if batch.len() == most || (bytes + more > PAYLOAD_BYTES_MAX && !batch.is_empty()) {
                     self.carried.push_front(next);
                     return batch;
                 }
@@ -62,7 +63,7 @@ impl Source {
                 None => *window_end.insert(now + self.spec.batching_window) - now,
                 Some(end) => end.saturating_duration_since(now),
             };
-            let full = batch.len() == self.spec.batch_size || (!batch.is_empty() && left.is_zero());
+            let full = batch.len() == most || (!batch.is_empty() && left.is_zero());
             if full || stopped(&self.stop) || self.iterator.is_none() {
                 return batch;
             }
@@ -86,7 +87,7 @@ impl Source {
         self.iterator = page.next;
         let any = !page.records.is_empty();
         let passing = page.records.into_iter().filter(|record| self.spec.filter.passes(record));
-        let records = passing.map(|record| Record::new(record, &self.spec.stream_arn));
+        let records = passing.map(|record| Record::new(record, &self.spec.stream_arn, &self.spec.partition_key));
         // The engine keeps records for ever; on AWS, what is older is no longer in the stream.
         self.carried.extend(records.filter(|record| age(record) <= RETENTION));
         any

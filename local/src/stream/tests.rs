@@ -40,8 +40,12 @@ async fn server(data: Option<&Path>, view: Option<&str>) -> (Server, Client) {
 }
 
 async fn put(client: &Client, sort: &str) {
+    put_in(client, "p", sort).await;
+}
+
+async fn put_in(client: &Client, partition: &str, sort: &str) {
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let put = client.put_item().table_name(TABLE).item("pk", text("p")).item("sk", text(sort));
+    let put = client.put_item().table_name(TABLE).item("pk", text(partition)).item("sk", text(sort));
     put.item("body", text("secret")).send().await.unwrap();
 }
 
@@ -53,9 +57,11 @@ async fn delete(client: &Client, sort: &str) {
 fn spec() -> Spec {
     Spec {
         table: TABLE.to_owned(),
+        partition_key: "pk".to_owned(),
         stream_arn: ARN.to_owned(),
         function: "fake".to_owned(),
         batch_size: 4,
+        lanes: 1,
         batching_window: Duration::ZERO,
         retry: Retry { bisect: true, attempts_max: Some(1) },
         record_age_max: RETENTION,
@@ -131,6 +137,54 @@ async fn a_checkpoint_an_error_and_a_record_that_never_goes_well() {
     let function = Function::new(answers);
     let mapping = function.start(spec(), &server).await;
     assert_eq!(function.seen(7).await, ["a b c d", "c d", "c", "c", "c", "d", "e"]);
+    mapping.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_records_of_each_partition_stay_in_order() {
+    let (server, client) = server(None, Some("KEYS_ONLY")).await;
+    for round in ["1", "2", "3"] {
+        for partition in ["p", "q", "r", "s"] {
+            put_in(&client, partition, &format!("{partition}{round}")).await;
+        }
+    }
+    let function = Function::new([]);
+    let mapping = function.start(Spec { batch_size: 1, lanes: 4, ..spec() }, &server).await;
+    let seen = function.seen(12).await;
+    for partition in ["p", "q", "r", "s"] {
+        let of_partition: Vec<&String> = seen.iter().filter(|sort| sort.starts_with(partition)).collect();
+        assert_eq!(of_partition, [&format!("{partition}1"), &format!("{partition}2"), &format!("{partition}3")]);
+    }
+    mapping.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lanes_of_a_shard_go_side_by_side() {
+    let (server, client) = server(None, Some("KEYS_ONLY")).await;
+    let record = |partition: &str| {
+        let keys = json!({"dynamodb": {"ApproximateCreationDateTime": 0, "Keys": {"pk": {"S": partition}}}});
+        Record::new(keys, ARN, "pk")
+    };
+    let apart = |other: &str| lanes(vec![record("p"), record(other)], 4).iter().all(|lane| lane.len() < 2);
+    let other = (0..64).map(|number| number.to_string()).find(|other| apart(other)).unwrap();
+    put(&client, "a").await;
+    put_in(&client, &other, "b").await;
+    let (both, meeting) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(tokio::sync::Barrier::new(2)));
+    let met = Arc::clone(&both);
+    // Each waits for the other, which would never come after it.
+    let invoke = move |_| {
+        let (met, meeting) = (Arc::clone(&met), Arc::clone(&meeting));
+        async move {
+            meeting.wait().await;
+            met.add_permits(1);
+            Ok(Bytes::from("{}"))
+        }
+    };
+    let mapping = run(Spec { batch_size: 1, lanes: 4, ..spec() }, server.streams(), invoke).await.unwrap();
+    let met = tokio::time::timeout(Duration::from_secs(10), both.acquire_many(2)).await;
+    assert!(met.expect("two batches at a time within 10 s").is_ok());
     mapping.stop().await;
     server.stop().await;
 }
@@ -230,7 +284,7 @@ async fn records_that_are_too_old_are_passed_over() {
     let record = |sort: &str, age| {
         let keys = json!({"pk": {"S": "p"}, "sk": {"S": sort}});
         let change = json!({"SequenceNumber": sort, "ApproximateCreationDateTime": now - age, "Keys": keys});
-        Record::new(json!({ "dynamodb": change }), ARN)
+        Record::new(json!({ "dynamodb": change }), ARN, "pk")
     };
     let records = [record("a", 500), record("b", 400), record("c", 0), record("d", 0)];
     let function = Function::default();

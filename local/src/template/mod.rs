@@ -206,6 +206,8 @@ pub struct StreamMapping {
     pub stream_arn: String,
     /// The most records of one invocation.
     pub batch_size: u32,
+    /// The most invocations for one shard at one time; records of one partition stay in order.
+    pub parallelization_factor: u32,
     /// How long records may gather before an invocation.
     pub batching_window: Duration,
     /// Whether a batch is split in two after an error.

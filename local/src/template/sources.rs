@@ -14,6 +14,8 @@ use crate::stream::{BATCH_SIZE_MAX, Filter};
 const QUEUE_BATCH_SIZE_DEFAULT: u32 = 10;
 /// The batch size of a stream where a mapping does not set one (Lambda API reference).
 const STREAM_BATCH_SIZE_DEFAULT: u32 = 100;
+/// The most batches of one shard at one time (Lambda API reference).
+const PARALLELIZATION_FACTOR_MAX: u32 = 10;
 /// The most retries that a mapping may set (Lambda API reference).
 const RETRY_ATTEMPTS_MAX: u32 = 10_000;
 /// The range of ages that a mapping may set, in seconds (Lambda API reference): a minute to a week.
@@ -40,6 +42,7 @@ pub(super) fn stream(template: &Evaluator, name: &str, path: String, event: &Val
         "Stream",
         "StartingPosition",
         "BatchSize",
+        "ParallelizationFactor",
         "MaximumBatchingWindowInSeconds",
         "BisectBatchOnFunctionError",
         "MaximumRetryAttempts",
@@ -54,10 +57,17 @@ pub(super) fn stream(template: &Evaluator, name: &str, path: String, event: &Val
     let batch_size = node.number("BatchSize")?.unwrap_or(STREAM_BATCH_SIZE_DEFAULT);
     let range = 1..=BATCH_SIZE_MAX;
     ensure!(range.contains(&batch_size), "{} is not a number from 1 to {BATCH_SIZE_MAX}", node.path("BatchSize"));
+    let parallelization_factor = node.number("ParallelizationFactor")?.unwrap_or(1);
+    ensure!(
+        (1..=PARALLELIZATION_FACTOR_MAX).contains(&parallelization_factor),
+        "{} is not a number from 1 to {PARALLELIZATION_FACTOR_MAX}",
+        node.path("ParallelizationFactor")
+    );
     Ok(StreamMapping {
         name: name.to_owned(),
         stream_arn: node.text("Stream")?,
         batch_size,
+        parallelization_factor,
         batching_window: seconds(node.number("MaximumBatchingWindowInSeconds")?.unwrap_or(0)),
         bisect_batch_on_function_error: flag(&node, "BisectBatchOnFunctionError")?,
         maximum_retry_attempts: limit(&node, "MaximumRetryAttempts", (0, RETRY_ATTEMPTS_MAX))?,

@@ -50,10 +50,12 @@ async fn poll(cloud: &Rc<Cloud>, queue: &SimQueue, max: usize, crash: f64) {
     let ids: Vec<&str> = batch.iter().map(|held| held.id.as_str()).collect();
     let is_quarantine = queue.name == cloud.quarantine.name;
     world.note(if is_quarantine { "quarantine delivery" } else { "delivery" }, || format!("{ids:?}"));
-    let begun = world.elapsed();
+    let (begun, was_stormy) = (world.elapsed(), world.is_stormy());
     let response = cloud.invoke(json!({"Records": records}), crash).await;
     if is_quarantine {
-        account_for_marks(cloud, ids[0], begun, response.as_ref().err().copied().flatten());
+        let ended = response.as_ref().err().copied().flatten();
+        // A call that went wrong just before the calm may have its effect after it.
+        account_for_marks(cloud, ids[0], begun, ended, was_stormy);
     }
     let outcome = response.as_deref().map_err(|_| ());
     let verdict = settle(outcome, &ids, true);
@@ -70,7 +72,7 @@ async fn poll(cloud: &Rc<Cloud>, queue: &SimQueue, max: usize, crash: f64) {
 }
 
 /// Notes what an invocation for one quarantined message tells of its mark.
-fn account_for_marks(cloud: &Cloud, id: &str, begun: Duration, ended: Option<Ended>) {
+fn account_for_marks(cloud: &Cloud, id: &str, begun: Duration, ended: Option<Ended>, was_stormy: bool) {
     let world = &cloud.world;
     if let Some(ended) = ended {
         let mut notes = world.notes();
@@ -84,7 +86,7 @@ fn account_for_marks(cloud: &Cloud, id: &str, begun: Duration, ended: Option<End
         .any(|outage| outage.service == Service::Table && outage.from <= world.elapsed() && begun <= outage.to);
     // One that took so long came to no end that could be noted, or is to be taken apart.
     let slow = world.elapsed() - begun > Duration::from_secs(30);
-    if ended.is_some() || slow || (world.is_stormy() && (outage || world.scenario.trouble > 0.0)) {
+    if ended.is_some() || slow || (was_stormy && (outage || world.scenario.trouble > 0.0)) {
         world.notes().marks_explained.insert(id.to_owned());
     }
 }
