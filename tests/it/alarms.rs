@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tests::alarm_model::{Alarm, Metrics};
+use tests::sim::incident::{Minute, PHASES, replay};
 
 /// The minute at which trouble begins; before it all is quiet.
 const START: usize = 240;
@@ -172,4 +173,55 @@ fn silence_is_no_data_and_no_data_is_silence() {
     assert!(!alarm.is_on(&metrics, START));
     set(&mut metrics, "Count HttpApi", |_| None);
     assert!(alarm.is_on(&metrics, START + 61));
+}
+
+/// The alarms that are on at the end of each minute of the incident, whose minutes are laid over a quiet day.
+fn alarms_of_the_incident(minutes: &[Minute]) -> Vec<BTreeSet<String>> {
+    let length = START + minutes.len();
+    let mut metrics = quiet(length);
+    let mut lay = |metric: &str, value: &dyn Fn(&Minute) -> f64| {
+        let some = |since: usize| Some(value(&minutes[since])).filter(|value| *value > 0.0);
+        set(&mut metrics, metric, some);
+    };
+    lay("Count HttpApi", &|minute| f64::from(minute.requests));
+    lay("5xx HttpApi", &|minute| f64::from(minute.errors));
+    lay("RequestsFailed ingest", &|minute| f64::from(minute.errors));
+    lay("Errors ConsumeFunction", &|minute| minute.killed as f64);
+    lay("Crashes", &|minute| minute.killed as f64);
+    lay("ApproximateAgeOfOldestMessage EventsQueue", &|minute| minute.oldest as f64);
+    lay("WriteThrottleEvents EventsTable", &|minute| minute.table_refusals as f64);
+    lay("MessagesRetried consume", &|minute| minute.given_back as f64);
+    lay("EventsSpilled ingest", &|minute| minute.spills as f64);
+    let on_at = |minute: usize| {
+        let on = alarms().into_iter().filter(|alarm| alarm.is_on(&metrics, minute));
+        on.map(|alarm| alarm.id).collect::<BTreeSet<String>>()
+    };
+    (START..length).map(on_at).collect()
+}
+
+#[test]
+fn the_outage_of_vero_is_told_within_five_minutes_of_each_of_its_causes() {
+    let minutes = replay(1, 0.2).minutes;
+    let on = alarms_of_the_incident(&minutes);
+    let first = |happens: &dyn Fn(&Minute) -> bool| minutes.iter().position(happens).unwrap();
+    let (killed, throttled, refused) = (
+        first(&|minute| minute.killed > 0),
+        first(&|minute| minute.table_refusals > 0),
+        first(&|minute| minute.spills > 0),
+    );
+    assert!(on[..killed].iter().all(BTreeSet::is_empty), "an alarm is on before anything is wrong: {on:?}");
+    for (id, cause) in [("CrashesAlarm", killed), ("EventsTableAlarm", throttled), ("SpillingAlarm", refused)] {
+        let told = (cause..minutes.len()).find(|minute| on[*minute].contains(id));
+        assert!(
+            told.is_some_and(|told| told <= cause + SOON),
+            "{id} is on from minute {told:?}, its cause from {cause}"
+        );
+    }
+    // The composite alarm says so too while the consumers die, and events are late.
+    let dying = usize::try_from(PHASES[0].0).unwrap()..usize::try_from(PHASES[1].1).unwrap();
+    let delays = |minute: &usize| on[*minute].contains("QueueAgeAlarm") || on[*minute].contains("RetriesAlarm");
+    assert!(dying.clone().any(|minute| delays(&minute)), "{on:?}");
+    // No producer is answered with an error, so that its alarm would be a false one.
+    assert!(on.iter().all(|on| !on.contains("ApiErrorsAlarm") && !on.contains("IngestErrorsAlarm")));
+    assert!(on.last().unwrap().is_empty(), "alarms stay on after all is well: {:?}", on.last());
 }

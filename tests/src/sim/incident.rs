@@ -5,6 +5,7 @@
 //! at the end.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +24,8 @@ use super::scenario::{Outage, Ramp, Scenario, Service};
 use super::world::World;
 use super::{Promise, Violation};
 
+/// What the simulation counts an ended environment as.
+const KILLED: &str = "environment crashed";
 const MINUTE: Duration = Duration::from_secs(60);
 /// For how long producers send.
 const SENDING: u32 = 210;
@@ -60,6 +63,14 @@ pub struct Minute {
     pub stored: usize,
     /// Dead letters.
     pub dead: usize,
+    /// Deliveries of consume that were ended in it.
+    pub killed: u64,
+    /// Calls that DynamoDB has refused in it.
+    pub table_refusals: u64,
+    /// Messages that consume gave back to the queue in it.
+    pub given_back: u64,
+    /// Messages that ingest spilled in it.
+    pub spills: u64,
 }
 
 /// What came of it.
@@ -134,6 +145,8 @@ struct Counters {
     errors: Cell<u32>,
     accepted: Cell<u64>,
     given_up: Cell<u64>,
+    /// How often what had happened at the end of the minute before.
+    before: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 async fn live(seed: u64, requests_per_second: f64) -> Incident {
@@ -160,7 +173,7 @@ async fn live(seed: u64, requests_per_second: f64) -> Incident {
     }
     let mut notes = world.notes();
     let count = |what: &str| notes.counts.get(what).copied().unwrap_or_default();
-    let (killed, deliveries) = (count("environment crashed"), count("delivery"));
+    let (killed, deliveries) = (count(KILLED), count("delivery"));
     let violations = std::mem::take(&mut notes.violations);
     Incident { minutes: minutes.into_inner(), killed, deliveries, given_up: counters.given_up.get(), violations }
 }
@@ -201,6 +214,10 @@ async fn send(cloud: Rc<Cloud>, counters: Rc<Counters>, requests_per_second: f64
 fn look(cloud: &Cloud, counters: &Counters, minute: u32) -> Minute {
     let spilled = cloud.spill.rows().len();
     let now = cloud.world.millis();
+    let counts = cloud.world.notes().counts.clone();
+    let before = counters.before.replace(counts.clone());
+    let new =
+        |what: &str| counts.get(what).copied().unwrap_or_default() - before.get(what).copied().unwrap_or_default();
     let oldest = [&cloud.queue, &cloud.quarantine].into_iter().filter_map(|queue| queue.oldest()).min();
     Minute {
         minute,
@@ -212,5 +229,9 @@ fn look(cloud: &Cloud, counters: &Counters, minute: u32) -> Minute {
         stored: cloud.events.rows().values().filter(|row| row.contains_key(ORIGIN)).count(),
         dead: cloud.letters.rows().keys().filter(|key| !key.pk.starts_with("QUARANTINE#")).count(),
         spilled,
+        killed: new(KILLED),
+        table_refusals: new("call refused by DynamoDB"),
+        given_back: new("message given back"),
+        spills: new("message spilled"),
     }
 }

@@ -59,6 +59,11 @@ async fn poll(cloud: &Rc<Cloud>, queue: &SimQueue, max: usize, crash: f64) {
     }
     let outcome = response.as_deref().map_err(|_| ());
     let verdict = settle(outcome, &ids, true);
+    if response.is_ok() && !is_quarantine {
+        for position in (0..batch.len()).filter(|position| !verdict.delete.contains(position)) {
+            world.note("message given back", || batch[position].id.clone());
+        }
+    }
     world.note("messages settled", || format!("{} of {ids:?}", verdict.delete.len()));
     if verdict.delete.is_empty() {
         return;

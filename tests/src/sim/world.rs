@@ -285,7 +285,11 @@ impl Env {
         let result = match manner {
             Manner::Well => Ok(effect()),
             Manner::Refused(trouble) => {
-                tell(if trouble == Trouble::Throttled { "call throttled" } else { "call refused" });
+                tell(match (trouble, service) {
+                    (Trouble::Throttled, _) => "call throttled",
+                    (_, Service::Queue) => "call refused by SQS",
+                    (_, Service::Table) => "call refused by DynamoDB",
+                });
                 Err(trouble)
             }
             Manner::Lost => {
