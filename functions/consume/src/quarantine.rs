@@ -38,9 +38,10 @@ const NOTE_TIME: Duration = Duration::from_secs(11);
 /// one) and a day.
 const MARK_LIFE_SECONDS: i64 = 15 * 24 * 60 * 60;
 
-/// A delivery that has begun: which, when in milliseconds, and whether it was to take the message apart.
+/// A delivery that has begun: which, when in milliseconds, whether it was to take the message apart, and whether it is
+/// known that its time was too short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Begun(String, i64, bool);
+struct Begun(String, i64, bool, #[serde(default)] bool);
 
 /// What earlier deliveries of a message have come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,12 +50,24 @@ struct Past {
     ended: usize,
     /// Whether it was to be taken apart in one of them.
     apart: bool,
+    /// Whether the time of one was too short. That is no end of the function, but calls for taking it apart as well.
+    slow: bool,
+}
+
+/// What remains of a delivery that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remains {
+    Nothing,
+    /// It is held to have ended the function.
+    Crash,
+    /// Its time was too short.
+    Slow,
 }
 
 impl Begun {
     /// Whether it has ended the function. One that may still be running has not.
     fn has_ended(&self, now: Timestamp) -> bool {
-        now.since(Timestamp::from_millis_clamped(self.1)) >= MAY_RUN
+        !self.3 && now.since(Timestamp::from_millis_clamped(self.1)) >= MAY_RUN
     }
 }
 
@@ -83,7 +96,8 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         // Deliveries at one time can use up all tries at once; even so nothing is buried with what is to blame before it
         // was tried to take them apart.
         let unread = past.ended >= TRIES && past.apart;
-        let report = if let Some(parts) = (past.ended > 0 && !unread).then(|| take_apart(delivery)).flatten() {
+        let apart = past.ended > 0 || past.slow;
+        let report = if let Some(parts) = (apart && !unread).then(|| take_apart(delivery)).flatten() {
             self.send_parts(delivery, &parts, deadline).await
         } else if past.ended >= TRIES {
             self.bury(delivery, past.ended).await
@@ -91,15 +105,15 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
             // It must end in time for that to be noted.
             self.deliver(std::slice::from_ref(delivery), earlier(deadline, NOTE_TIME)).await
         };
-        // A panic that was caught is as good as a crash. And what cannot be done within one invocation can be in parts: a
-        // message of one item goes on where it was, and is never held to have ended the function.
-        let panicked = report.failed.iter().any(|(_, cause)| match cause {
-            Cause::Panicked => true,
-            Cause::TimedOut | Cause::Unstarted => past.ended == 0 && take_apart(delivery).is_some(),
-            Cause::Throttled | Cause::Unavailable | Cause::Denied | Cause::Contended => false,
-        });
+        // A panic that was caught is as good as a crash. And what cannot be done within one invocation can be in parts; a
+        // message of one item goes on where it was. But that the time was too short may as well be DynamoDB's fault.
+        let remains = match report.failed.iter().next() {
+            Some((_, Cause::Panicked)) => Remains::Crash,
+            Some((_, Cause::TimedOut | Cause::Unstarted)) if !apart && take_apart(delivery).is_some() => Remains::Slow,
+            _ => Remains::Nothing,
+        };
         let gone = report.failed.is_empty() && past.ended < TRIES;
-        self.end(delivery, panicked, gone, deadline).await;
+        self.end(delivery, remains, gone, deadline).await;
         report
     }
 
@@ -109,29 +123,35 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         let noted = self.note(delivery, deadline, DELIVERY_TIME, |begun| {
             begun.retain(|other| other.0 != own);
             let mut past = Past::default();
-            for other in begun.iter().filter(|other| other.has_ended(now)) {
-                past = Past { ended: past.ended + 1, apart: past.apart || other.2 };
+            for other in begun.iter() {
+                past.slow |= other.3;
+                if other.has_ended(now) {
+                    past.ended += 1;
+                    past.apart |= other.2;
+                }
             }
-            begun.push(Begun(own.clone(), now.as_millis(), past.ended > 0));
+            begun.push(Begun(own.clone(), now.as_millis(), past.ended > 0 || past.slow, false));
             past
         });
         let noted = noted.await;
         if noted.is_err() {
             // It may be noted all the same, though nothing has begun.
-            self.end(delivery, false, false, deadline).await;
+            self.end(delivery, Remains::Nothing, false, deadline).await;
         }
         noted
     }
 
-    /// Takes the beginning of a delivery back; after a panic it is left, as one of long ago. Where that fails, the message
+    /// Takes the beginning of a delivery back, but for what remains of it, as of long ago. Where that fails, the message
     /// is held to have ended the function once more than it has. With a message that is gone, stored or taken apart, goes
     /// all that was noted of it.
-    async fn end(&self, delivery: &Delivery, panicked: bool, gone: bool, deadline: Timestamp) {
+    async fn end(&self, delivery: &Delivery, remains: Remains, gone: bool, deadline: Timestamp) {
         let own = entry(delivery);
         let noted = self.note(delivery, deadline, NOTE_TIME, |begun| {
             let apart = begun.iter().any(|other| other.0 == own && other.2);
             begun.retain(|other| other.0 != own);
-            begun.extend(panicked.then(|| Begun(own.clone(), 0, apart)));
+            if remains != Remains::Nothing {
+                begun.push(Begun(own.clone(), 0, apart, remains == Remains::Slow));
+            }
             if gone {
                 begun.clear();
             }

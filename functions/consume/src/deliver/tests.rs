@@ -305,19 +305,35 @@ async fn the_sweep_enqueues_what_was_left_and_nothing_that_is_young() {
     assert_eq!(world.spill.0.lock().unwrap().keys().next().unwrap().pk, "young.0");
 }
 
+/// Notes deliveries of a quarantined message as begun: which, when, whether to take it apart, and whether for too short a
+/// time.
+async fn note_begun(world: &World, delivery: &Delivery, begun: &[(&str, i64, bool, bool)]) {
+    let mut mark = Item {
+        key: Key { pk: format!("QUARANTINE#{}", delivery.message_id), sk: "BEGUN".into() },
+        attributes: BTreeMap::new(),
+    };
+    mark.text("begun", serde_json::to_string(begun).unwrap());
+    mark.number("ver", 1);
+    assert_eq!((&world.dead_letters).replace(&mark, Guard::Absent).await, Ok(true));
+}
+
+/// A message of two events.
+fn two_events() -> Delivery {
+    let mut two = delivery("a");
+    let mut message = Message::decode(&two.body).unwrap();
+    let event = message.events[0].clone();
+    message.events.push(shared::event::Event { index: 1, ..event });
+    two.body = message.encode();
+    two
+}
+
 #[tokio::test]
 async fn deliveries_that_may_still_be_running_have_not_ended_the_function() {
     // The clock of these tests stands at 1,000,000.
     for (begun_at, buried) in [(999_000, false), (0, true)] {
         let world = World::default();
-        let others = ["x", "y", "z"].map(|other| (other, begun_at, false));
-        let mut mark = Item {
-            key: Key { pk: format!("QUARANTINE#{}", delivery("a").message_id), sk: "BEGUN".into() },
-            attributes: std::collections::BTreeMap::new(),
-        };
-        mark.text("begun", serde_json::to_string(&others).unwrap());
-        mark.number("ver", 1);
-        assert_eq!((&world.dead_letters).replace(&mark, Guard::Absent).await, Ok(true));
+        let others = ["x", "y", "z"].map(|other| (other, begun_at, false, false));
+        note_begun(&world, &delivery("a"), &others).await;
         let report = consume(&world).deliver_quarantined(&delivery("a"), deadline()).await;
         let letters = usize::from(buried);
         assert_eq!((report.stored, report.dead_lettered.len(), failed(&report)), (1 - letters, letters, vec![]));
@@ -328,21 +344,23 @@ async fn deliveries_that_may_still_be_running_have_not_ended_the_function() {
 async fn a_message_whose_tries_were_used_up_at_one_time_is_taken_apart_all_the_same() {
     for (apart, parts) in [(false, 2), (true, 0)] {
         let world = World::default();
-        let mut two = delivery("a");
-        let mut message = Message::decode(&two.body).unwrap();
-        let event = message.events[0].clone();
-        message.events.push(shared::event::Event { index: 1, ..event });
-        two.body = message.encode();
-        let mut mark = Item {
-            key: Key { pk: format!("QUARANTINE#{}", two.message_id), sk: "BEGUN".into() },
-            attributes: std::collections::BTreeMap::new(),
-        };
-        mark.text("begun", serde_json::to_string(&["x", "y", "z"].map(|other| (other, 0, apart))).unwrap());
-        mark.number("ver", 1);
-        assert_eq!((&world.dead_letters).replace(&mark, Guard::Absent).await, Ok(true));
+        let two = two_events();
+        note_begun(&world, &two, &["x", "y", "z"].map(|other| (other, 0, apart, false))).await;
         assert!(failed(&consume(&world).deliver_quarantined(&two, deadline()).await).is_empty());
         assert_eq!(world.quarantine.0.lock().unwrap().len(), parts);
     }
+}
+
+#[tokio::test]
+async fn a_message_for_which_the_time_was_too_short_is_taken_apart_and_never_held_to_have_ended_the_function() {
+    let world = World::default();
+    let two = two_events();
+    // The time for what is noted around it suffices, and that for the delivery itself does not.
+    let short = Timestamp::from_millis(1_040_500).unwrap();
+    let consume = consume(&world);
+    note_begun(&world, &two, &["x", "y", "z"].map(|other| (other, 0, true, true))).await;
+    assert!(failed(&consume.deliver_quarantined(&two, short).await).is_empty());
+    assert_eq!((world.quarantine.0.lock().unwrap().len(), world.dead_letters.0.lock().unwrap().len()), (2, 0));
 }
 
 #[tokio::test]
