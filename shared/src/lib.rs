@@ -5,6 +5,7 @@
 
 pub mod aws;
 pub mod clock;
+pub mod compact;
 pub mod config;
 pub mod event;
 pub mod json;
@@ -12,6 +13,7 @@ pub mod keys;
 pub mod limits;
 pub mod message;
 pub mod outcome;
+pub mod receipt;
 pub mod spill;
 pub mod telemetry;
 pub mod text;

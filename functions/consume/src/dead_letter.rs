@@ -155,6 +155,12 @@ pub struct Letter {
 /// expired within days.
 const PART_TTL_LATER: i64 = 7 * 24 * 60 * 60;
 
+/// Where the letter of an item of a request is, of an event or of one that was refused.
+#[must_use]
+pub fn item_key(message: &Message, index: u32) -> Key {
+    key(&message.project, message.received_at, &format!("{}.{index}", message.receipt))
+}
+
 fn key(project: &str, first_seen: Timestamp, id: &str) -> Key {
     Key { pk: format!("{project}#{}", first_seen.day()), sk: format!("{first_seen}#{id}") }
 }
@@ -185,7 +191,7 @@ impl Letter {
     #[must_use]
     pub fn of_refused(message: &Message, refused: &Refused, receive_count: u32) -> Self {
         Self {
-            key: key(&message.project, message.received_at, &format!("{}.{}", message.receipt, refused.index)),
+            key: item_key(message, refused.index),
             first_seen: message.received_at,
             reason: refused.reason.clone(),
             stage: Stage::Ingest,
@@ -212,11 +218,12 @@ impl Letter {
             code_version: message.code_version.clone(),
             verified: message.verified,
             write_key_hash: message.write_key_hash.clone(),
+            lists_items: message.lists_items,
             events: vec![case.event.clone()],
             refused: vec![],
         };
         Self {
-            key: key(&message.project, message.received_at, &crate::store::origin(message, case.event)),
+            key: item_key(message, case.event.index),
             first_seen: message.received_at,
             reason: reason.tag().to_owned(),
             stage: Stage::Store,

@@ -30,6 +30,7 @@ pub mod config;
 pub mod durable;
 pub mod form;
 pub mod handler;
+pub mod identify;
 pub mod key_table;
 pub mod memory;
 pub mod multipart;
