@@ -159,12 +159,20 @@ impl Receipt {
     /// The envelope of the request's messages, as far as keys depend on it.
     #[must_use]
     pub fn envelope(&self, project: &str) -> Message {
+        let mut envelope = Self::asking(project, self.received_at);
+        envelope.receipt.clone_from(&self.receipt);
+        envelope
+    }
+
+    /// An envelope as it would be of a request that came in at `received_at`, for looking up events without a receipt.
+    #[must_use]
+    pub fn asking(project: &str, received_at: Timestamp) -> Message {
         Message {
             version: MESSAGE_VERSION,
             project: project.to_owned(),
             source: String::new(),
-            receipt: self.receipt.clone(),
-            received_at: self.received_at,
+            receipt: String::new(),
+            received_at,
             code_version: crate::CODE_VERSION.to_owned(),
             verified: true,
             write_key_hash: None,
