@@ -225,6 +225,37 @@ async fn a_receipt_is_for_its_own_project_and_a_made_up_one_shows_nothing() {
 }
 
 #[tokio::test]
+async fn an_operator_needs_no_key_but_the_names_of_the_projects() {
+    let pipeline = Pipeline::start().await;
+    let id = sent(&pipeline, "/v1/track", &track("ann", "m1")).await;
+    pipeline.drain().await;
+    let (receipt, now) = (Receipt::read(&id).unwrap(), shared::clock::Clock::now(pipeline.clock.as_ref()));
+    let (events, letters) = (pipeline.events_table(), pipeline.dead_letters_table());
+    let look_up = async |projects: &[&str]| {
+        let projects: Vec<String> = projects.iter().map(|project| (*project).to_owned()).collect();
+        let found = receipts::fates::fates_in_any(&events, &letters, &projects, &receipt, now).await.unwrap();
+        found.map(|(project, items)| (project, items[0].fate.tag()))
+    };
+    assert_eq!(look_up(&["other", "dev"]).await, Some(("dev".to_owned(), "stored")));
+    assert_eq!(look_up(&["other"]).await, None);
+    // While the table of keys was away, it could not be told whose the request is.
+    pipeline.dynamodb_faults.inject(Target::All, Fault::Refuse(Refusal::Throttling), Calls::UntilCleared);
+    pipeline.pass(Duration::from_secs(3_600));
+    let mut call = pipeline.segment_call("/v1/track", &track("ann", "m2"));
+    call.authorization = Some("Basic dGhlaXIta2V5Og==".to_owned());
+    let unchecked = Receipt::read(&accepted(&pipeline, &call).await).unwrap();
+    pipeline.dynamodb_faults.clear_all();
+    pipeline.create_project("other", "their-key").await;
+    pipeline.drain().await;
+    let projects = ["dev".to_owned(), "other".to_owned()];
+    let now = shared::clock::Clock::now(pipeline.clock.as_ref());
+    let found = receipts::fates::fates_in_any(&events, &letters, &projects, &unchecked, now).await.unwrap();
+    let (project, items) = found.unwrap();
+    assert_eq!((project.as_str(), &items[0].fate), ("other", &receipts::fates::Fate::Stored));
+    pipeline.finish().await;
+}
+
+#[tokio::test]
 async fn what_is_not_found_for_longer_than_anything_waits_is_unknown() {
     let pipeline = Pipeline::start().await;
     let id = sent(&pipeline, "/v1/track", &track("ann", "m1")).await;

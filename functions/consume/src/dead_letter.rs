@@ -155,13 +155,9 @@ pub struct Letter {
 /// expired within days.
 const PART_TTL_LATER: i64 = 7 * 24 * 60 * 60;
 
-/// Where the letter of an item of a request is, of an event or of one that was refused.
+/// Where a letter is. `id` tells it from others of its moment: of an item of a request it is receipt and index.
 #[must_use]
-pub fn item_key(message: &Message, index: u32) -> Key {
-    key(&message.project, message.received_at, &format!("{}.{index}", message.receipt))
-}
-
-fn key(project: &str, first_seen: Timestamp, id: &str) -> Key {
+pub fn key(project: &str, first_seen: Timestamp, id: &str) -> Key {
     Key { pk: format!("{project}#{}", first_seen.day()), sk: format!("{first_seen}#{id}") }
 }
 
@@ -191,7 +187,7 @@ impl Letter {
     #[must_use]
     pub fn of_refused(message: &Message, refused: &Refused, receive_count: u32) -> Self {
         Self {
-            key: item_key(message, refused.index),
+            key: key(&message.project, message.received_at, &format!("{}.{}", message.receipt, refused.index)),
             first_seen: message.received_at,
             reason: refused.reason.clone(),
             stage: Stage::Ingest,
@@ -223,7 +219,7 @@ impl Letter {
             refused: vec![],
         };
         Self {
-            key: item_key(message, case.event.index),
+            key: key(&message.project, message.received_at, &crate::store::origin(message, case.event)),
             first_seen: message.received_at,
             reason: reason.tag().to_owned(),
             stage: Stage::Store,

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use consume::dead_letter::{attribute, item_key};
+use consume::dead_letter::{self, attribute};
 use consume::erase::{moment_of, tombstone_key};
 use consume::marker::{Claim, Marker, Verdict};
 use consume::receipts::read_lists;
@@ -95,6 +95,32 @@ pub async fn fates(
     Ok((0..receipt.items).map(item).collect())
 }
 
+/// Finds out the same for an operator, who knows the projects that there are, and not whose the receipt is. Returns the
+/// project too; `None` if it can be no one's. Of a receipt that was given out while keys could not be checked, it is the
+/// first project in which anything of it is found, or else any.
+///
+/// # Errors
+/// A table could not be read.
+pub async fn fates_in_any(
+    events: &impl Table,
+    dead_letters: &impl Table,
+    projects: &[String],
+    receipt: &Receipt,
+    now: Timestamp,
+) -> Result<Option<(String, Vec<ItemFate>)>, Cause> {
+    let mut first = None;
+    for project in projects.iter().filter(|project| receipt.may_be_of(project)) {
+        let found = fates(events, dead_letters, project, receipt, now).await?;
+        let is_there = found.iter().any(|item| !matches!(item.fate, Fate::Waiting | Fate::Unknown));
+        let found = (project.clone(), found);
+        if is_there {
+            return Ok(Some(found));
+        }
+        first.get_or_insert(found);
+    }
+    Ok(first)
+}
+
 /// The fates that are found, by index.
 async fn find(
     events: &impl Table,
@@ -133,16 +159,21 @@ fn fate_of_item(item: &Attributes, origin: &str) -> Fate {
     }
 }
 
+/// Where the letter of an item is, of an event or of one that was refused.
+fn letter_key(envelope: &Message, index: u32) -> Key {
+    dead_letter::key(&envelope.project, envelope.received_at, &format!("{}.{index}", envelope.receipt))
+}
+
 /// Those that lie among the dead letters.
 async fn dead(table: &impl Table, envelope: &Message, open: &[&Listed]) -> Result<Vec<(u32, Fate)>, Cause> {
-    let keys = open.iter().map(|item| item_key(envelope, item.index)).collect();
+    let keys = open.iter().map(|item| letter_key(envelope, item.index)).collect();
     // A letter's body may be large, so that of each only what is told is read.
     let reasons = get_all(table, keys, Some(attribute::REASON)).await?;
     let states = get_all(table, reasons.keys().cloned().collect(), Some(attribute::STATE)).await?;
     let text =
         |found: &HashMap<Key, Attributes>, key: &Key, name: &str| Some(found.get(key)?.get(name)?.text()?.to_owned());
     let fate = |item: &&Listed| {
-        let key = item_key(envelope, item.index);
+        let key = letter_key(envelope, item.index);
         let reason = text(&reasons, &key, attribute::REASON)?;
         let state = text(&states, &key, attribute::STATE).unwrap_or_default();
         Some((item.index, Fate::DeadLettered { reason, state }))

@@ -109,6 +109,32 @@ fn a_request_with_more_than_an_id_has_room_for_is_counted() {
     }
 }
 
+/// What docs/HTTP-API.md says that receipts cost: how many events an id has room for, and how many a KiB of a list, for
+/// ids as clients commonly make them.
+#[test]
+fn what_an_event_takes_is_as_it_is_documented() {
+    type Ids = fn(u32) -> (String, String);
+    let cases: [(&str, Ids, usize, usize); 3] = [
+        ("one user, UUIDs", |n| ("ann".into(), format!("018bcfe5-6800-7abc-9def-{n:012}")), 62, 31),
+        ("many users, UUIDs", |n| (format!("user-{n:05}"), format!("018bcfe5-6800-7abc-9def-{n:012}")), 43, 21),
+        (
+            "many users, Node's ids",
+            |n| (format!("user-{n:05}"), format!("node-next-1700000000000-018bcfe5-6800-7abc-9def-{n:012}")),
+            19,
+            9,
+        ),
+    ];
+    for (name, ids, most, a_kib) in cases {
+        let events = |count: u32| {
+            let event = |index| event(index, &ids(index).0, &ids(index).1);
+            (0..count).map(event).collect::<Vec<_>>()
+        };
+        let fits = (1..200).take_while(|count| !Receipt::issue(&envelope(), &events(*count), &[]).is_short).count();
+        let message = Message { events: events(1_000), ..envelope() };
+        assert_eq!((fits, 1_000 * 1_024 / list(&message).len()), (most, a_kib), "{name}");
+    }
+}
+
 #[test]
 fn a_receipt_is_of_the_project_that_it_was_made_for() {
     let receipt = |envelope: &Message| {
