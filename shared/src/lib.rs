@@ -1,4 +1,4 @@
-//! What both functions of Holdfast must agree on, and nothing else.
+//! What the functions of Holdfast must agree on, and nothing else.
 //!
 //! `ingest` and `consume` know each other only through [`message`]: what one puts into the queue and the other takes
 //! out. This crate knows no Lambda, and does no I/O of its own beyond reading configuration and printing telemetry.

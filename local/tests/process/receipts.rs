@@ -10,12 +10,12 @@ use crate::process::Process;
 
 /// What is answered to a request: its head, and its body.
 fn ask(api: &str, request: &str) -> (String, Value) {
-    let mut stream = connect(api).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
+    let mut stream = connect(api).expect("the API is there");
+    stream.write_all(request.as_bytes()).expect("it takes a request");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), serde_json::from_str(body).unwrap())
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+    (head.to_owned(), serde_json::from_str(body).expect("every body is JSON"))
 }
 
 fn get(path: &str) -> String {
