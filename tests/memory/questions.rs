@@ -88,6 +88,10 @@ pub(crate) fn all(request: usize, event: usize) -> Vec<Question> {
         receipt(request),
         missing("2,500 events by their ids", &json!({"batch": many}).to_string()),
         missing("events of members that nobody reads", &format!(r#"{{"batch":[{large}]}}"#)),
+        missing(
+            "events with lists for ids",
+            &format!(r#"{{"batch":[{{"userId":"u","messageId":[{}1]}}]}}"#, "1,".repeat((event - 100) / 2)),
+        ),
         missing("a batch of numbers", &format!(r#"{{"batch":[{}1]}}"#, "1,".repeat(request / 2 - 20))),
     ]
 }

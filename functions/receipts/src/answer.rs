@@ -6,7 +6,7 @@ use std::time::Duration;
 use consume::table::Table;
 use ingest::accept::{Call, guarded};
 use ingest::auth::{Checked, KeyLookup, Keys, from_header};
-use ingest::parsed::{Arrival, WRITE_KEY, object, string};
+use ingest::parsed::{Arrival, WRITE_KEY, id, object, string};
 use ingest::response::{Answer, Problem};
 use ingest::{body, parameters, segment, vero};
 use serde_json::value::RawValue;
@@ -154,12 +154,13 @@ fn write_key(call: &Call, in_body: Option<String>) -> Option<String> {
     in_header.or(in_body).or_else(in_query).filter(|key| !key.is_empty())
 }
 
-/// The `messageId` of an item as its producer wrote it, to be told with its index.
+/// The `messageId` of an item as its producer wrote it, to be told with its index; `None` where it is no id.
 fn message_id(item: &RawValue, arrival: &Arrival<'_>) -> Option<Box<RawValue>> {
     if !arrival.has_room_for(item.get()) {
         return None;
     }
-    object(item.get()).ok()?.get("messageId").map(ToOwned::to_owned)
+    let members = object(item.get()).ok()?;
+    members.get("messageId").filter(|value| id(Some(value)).is_ok()).map(ToOwned::to_owned)
 }
 
 fn told(receipt: &Receipt, fates: &[ItemFate]) -> Value {
