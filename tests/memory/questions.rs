@@ -81,6 +81,7 @@ pub(crate) fn all(request: usize, event: usize) -> Vec<Question> {
     };
     let many: Vec<_> = (0..BATCH_EVENTS_MAX).map(ids).collect();
     let members: String = (0..).map(|n| format!("\"{n:x}\":1,")).take(event / 12).collect();
+    let outer: String = (0..).map(|n| format!("\"{n:x}\":1,")).take(request / 12).collect();
     let one = format!("{{{members}\"userId\":\"u\",\"messageId\":\"m\"}}");
     let one = &one[..];
     let large = vec![one; (request - 100) / (one.len() + 1)].join(",");
@@ -91,6 +92,10 @@ pub(crate) fn all(request: usize, event: usize) -> Vec<Question> {
         missing(
             "events with lists for ids",
             &format!(r#"{{"batch":[{{"userId":"u","messageId":[{}1]}}]}}"#, "1,".repeat((event - 100) / 2)),
+        ),
+        missing(
+            "members that nobody reads, beside one event",
+            &format!(r#"{{{outer}"batch":[{{"userId":"u","messageId":"m"}}]}}"#),
         ),
         missing("a batch of numbers", &format!(r#"{{"batch":[{}1]}}"#, "1,".repeat(request / 2 - 20))),
     ]
