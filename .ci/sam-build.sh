@@ -74,7 +74,7 @@ for architecture in "$@"; do
   sam build --no-cached --template-file "$(template_for "$architecture")" --base-dir . \
     --build-dir ".aws-sam/$architecture" || die "cannot build for $architecture"
   printf 'sam-build: built for %s in %d s\n' "$architecture" $((SECONDS - begun))
-  for function in IngestFunction ConsumeFunction; do
+  for function in IngestFunction ConsumeFunction ReceiptsFunction; do
     check ".aws-sam/$architecture/$function/bootstrap" "$architecture"
   done
 done

@@ -58,7 +58,7 @@ enum Command {
     /// Run one environment of a function, as the pipeline starts it
     #[command(hide = true)]
     Function {
-        /// `ingest` or `consume`
+        /// `ingest`, `consume` or `receipts`
         name: String,
     },
 }
@@ -87,6 +87,7 @@ fn function(name: &str) -> anyhow::Result<()> {
     let result = match name {
         "ingest" => runtime.block_on(ingest::run()),
         "consume" => runtime.block_on(consume::run()),
+        "receipts" => runtime.block_on(receipts::run()),
         _ => bail!("there is no function {name:?}"),
     };
     result.map_err(|error| anyhow::anyhow!("{error}"))

@@ -11,7 +11,7 @@ use shared::clock::Clock;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::gateway::{Gateway, GatewaySpec};
+use crate::gateway::{DEFAULT_ROUTE, Gateway, GatewaySpec};
 use crate::lambda::{FunctionSpec, Lambda, Sink};
 use crate::running::Running;
 use crate::template::{Function, QueueMapping, Settings, StreamMapping, Template};
@@ -94,9 +94,7 @@ impl Pipeline {
         let lambda = Lambda::start(specs, sink);
         let polled = clients::sqs(&mappings_sqs.unwrap_or_else(|| sqs.endpoint()));
         let sources = start_sources(template, &polled, &dynamodb.streams(), &lambda).await?;
-        let front = template.functions.iter().find(|function| function.serves_http);
-        let front = front.context("no function of the template serves the HTTP API")?.binary.clone();
-        let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), GatewaySpec::new(front))?;
+        let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), gateway_spec(template)?)?;
         Ok(Self { gateway, sources, lambda, stand_ins })
     }
 
@@ -118,7 +116,7 @@ impl Pipeline {
         &self.stand_ins.dynamodb
     }
 
-    /// The functions, by the names `ingest` and `consume`.
+    /// The functions, by the names `ingest`, `consume` and `receipts`.
     #[must_use]
     pub fn lambda(&self) -> &Lambda {
         &self.lambda
@@ -207,6 +205,17 @@ fn claim(data: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// The gateway with the template's routes.
+fn gateway_spec(template: &Template) -> anyhow::Result<GatewaySpec> {
+    let routes = template
+        .functions
+        .iter()
+        .flat_map(|function| function.http_routes.iter().map(|route| (route.clone(), function.binary.clone())));
+    let (default, others): (Vec<_>, Vec<_>) = routes.partition(|(route, _)| route == DEFAULT_ROUTE);
+    let (_, front) = default.into_iter().next().context("no function of the template has the API's $default route")?;
+    Ok(GatewaySpec { functions: others, ..GatewaySpec::new(front) })
+}
+
 fn spec(function: &Function, command: &Path, endpoints: &[(String, String)]) -> FunctionSpec {
     let mut environment = function.environment.clone();
     environment.extend(endpoints.iter().cloned());
@@ -234,7 +243,7 @@ fn lanes(mapping: &StreamMapping) -> usize {
 /// Environments of a function at one time: enough for all its sources together, so that none has to wait for another. A
 /// message that finds no environment would lose a receive, and on AWS there are far more of them.
 fn environments_max(function: &Function) -> usize {
-    let gateway = if function.serves_http { CONCURRENCY_MAX } else { 0 };
+    let gateway = if function.http_routes.is_empty() { 0 } else { CONCURRENCY_MAX };
     let queues: usize = function.queue_mappings.iter().map(concurrency).sum();
     let streams: usize = function.stream_mappings.iter().map(lanes).sum();
     gateway + queues + streams + function.schedules.len()
@@ -309,5 +318,6 @@ mod tests {
         let most = |id: &str| environments_max(template.function(id).unwrap());
         // The gateway, that is; and two queues, of which one is taken two messages at a time, a stream and a schedule.
         assert_eq!((most("IngestFunction"), most("ConsumeFunction")), (4, 4 + 2 + 4 + 1));
+        assert_eq!(most("ReceiptsFunction"), 4);
     }
 }

@@ -41,6 +41,14 @@ pub const EVENT_ID_BYTES_MAX: usize = 400;
 pub const PROJECT_BYTES_MAX: usize = 64;
 /// The most bytes of a write key.
 pub const WRITE_KEY_BYTES_MAX: usize = 512;
+/// The most bytes of what a request is known by in messages and items; ours have 32.
+pub const RECEIPT_BYTES_MAX: usize = 128;
+/// The most characters of a receipt's id: a fifth of what a gateway lets through as headers, or as a path. It holds the
+/// items of a request with 60 events of one user, or 30 of as many users, as their ids commonly are.
+pub const RECEIPT_ID_CHARS_MAX: usize = 2_048;
+/// How long the items of a request are listed whose receipt's id has no room for them: as long as a message may wait, in
+/// the queue and the quarantine together.
+pub const RECEIPT_LIFE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// The size that messages are packed to. A request is one message while it fits; SQS bills each 64 KiB, so larger
 /// messages save nothing, and ten of these are as much as one invocation of `consume` should hold.
@@ -102,3 +110,7 @@ const _: () = assert!(64 + EVENT_ID_BYTES_MAX <= DYNAMODB_SORT_KEY_BYTES_MAX);
 const _: () =
     assert!(PROFILE_BYTES_MAX < DYNAMODB_ITEM_BYTES_MAX && DEAD_LETTER_PART_BYTES_MAX < DYNAMODB_ITEM_BYTES_MAX);
 const _: () = assert!(SPILL_PART_BYTES_MAX < DYNAMODB_ITEM_BYTES_MAX);
+// Of everything that a message says of an event, the list of a receipt has the subject and the id, no longer than there,
+// in base64.
+const _: () = assert!(MESSAGE_BYTES_TARGET / 3 * 4 + 4 * KIB < DYNAMODB_ITEM_BYTES_MAX);
+const _: () = assert!(4 * SUBJECT_CHARS_MAX + EVENT_ID_BYTES_MAX < MESSAGE_BYTES_TARGET);

@@ -30,6 +30,10 @@ pub struct Message {
     /// The hash of the write key, where it could not be checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_key_hash: Option<String>,
+    /// Whether what the message carries is to be listed in the table, because the id of its receipt has no room for it: see
+    /// [`crate::receipt`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lists_items: bool,
     /// What was accepted.
     #[serde(default)]
     pub events: Vec<Event>,
@@ -124,6 +128,7 @@ mod tests {
             code_version: "0.1.0".into(),
             verified: true,
             write_key_hash: None,
+            lists_items: false,
             events: vec![Event {
                 index: 0,
                 id: "m1".into(),

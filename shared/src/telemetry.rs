@@ -69,6 +69,8 @@ pub mod metric {
         REQUESTS_REFUSED,
         MEMORY_USED_PCT,
     ];
+    /// Every metric of `receipts`.
+    pub const OF_RECEIPTS: [&str; 3] = [REQUESTS_FAILED, REQUESTS_REFUSED, MEMORY_USED_PCT];
     /// Every metric of `consume`.
     pub const OF_CONSUME: [&str; 9] = [
         EVENTS_STORED,
@@ -93,7 +95,7 @@ pub fn init(service: &'static str) {
     let level = crate::config::environment("AWS_LAMBDA_LOG_LEVEL")
         .and_then(|text| text.parse::<Level>().ok())
         .unwrap_or(Level::INFO);
-    let ours = ["shared", "ingest", "consume"].map(|name| (name, level));
+    let ours = ["shared", "ingest", "consume", "receipts"].map(|name| (name, level));
     let filter = Targets::new().with_default(Level::WARN.min(level)).with_targets(ours);
     let lines =
         tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);

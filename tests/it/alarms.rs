@@ -98,10 +98,11 @@ fn errors_that_rise_slowly_are_told_within_five_minutes_of_one_percent() {
 #[test]
 fn each_trouble_raises_its_alarm_in_time() {
     type Series = fn(usize) -> Option<f64>;
-    let cases: [(&str, &str, Series); 20] = [
+    let cases: [(&str, &str, Series); 21] = [
         ("ApiLatencyAlarm", "Latency HttpApi", |_| Some(2_600.0)),
         ("ApiRefusalsAlarm", "4xx HttpApi", |_| Some(40.0)),
         ("ConsumeErrorsAlarm", "Errors ConsumeFunction", |_| Some(4.0)),
+        ("ReceiptsErrorsAlarm", "RequestsFailed receipts", |_| Some(4.0)),
         ("ThrottlesAlarm", "Throttles IngestFunction", |_| Some(4.0)),
         ("TimeoutsAlarm", "Timeouts", |since| (since == 0).then_some(1.0)),
         ("CrashesAlarm", "Crashes", |since| (since == 0).then_some(1.0)),

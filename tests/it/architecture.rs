@@ -36,6 +36,10 @@ fn shared_knows_no_lambda_and_the_functions_do_not_know_each_other() {
     assert!(!shared.contains("lambda") && !shared.contains("sdk-"), "{shared}");
     assert!(!names("functions/ingest").contains("consume"));
     assert!(!names("functions/consume").contains("ingest"));
+    for package in ["shared", "functions/ingest", "functions/consume"] {
+        assert!(!names(package).contains("receipts"), "{package}");
+    }
+    assert!(!names("functions/receipts").contains("sqs"), "it knows no queue");
 }
 
 #[test]
@@ -51,7 +55,7 @@ fn the_types_of_aws_stay_in_the_adapters_and_shells() {
         "main.rs",
         "settle.rs",
     ];
-    for folder in ["shared/src", "functions/ingest/src", "functions/consume/src", "cli/src"] {
+    for folder in ["shared/src", "functions/ingest/src", "functions/consume/src", "functions/receipts/src", "cli/src"] {
         for file in rust_files(folder) {
             let name = file.file_name().unwrap().to_str().unwrap();
             let text = std::fs::read_to_string(&file).unwrap();
@@ -66,7 +70,7 @@ fn the_types_of_aws_stay_in_the_adapters_and_shells() {
 
 #[test]
 fn a_status_is_written_in_one_place() {
-    for file in rust_files("functions/ingest/src") {
+    for file in rust_files("functions/receipts/src").into_iter().chain(rust_files("functions/ingest/src")) {
         let text = std::fs::read_to_string(&file).unwrap();
         let writes = text.contains("=> 503") || text.contains("status: 200");
         assert_eq!(writes, file.ends_with("response.rs"), "{}", file.display());

@@ -12,6 +12,7 @@ mod incident;
 mod memory;
 mod openapi;
 mod profiles;
+mod receipts;
 mod samples;
 mod simulation;
 mod template;

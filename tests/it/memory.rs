@@ -30,6 +30,7 @@ fn start(binary: &str, sizes: [usize; 2]) -> Result<(), String> {
     };
     let read = match binary {
         "ingest" => ingest::config::Config::from_lookup(&lookup).map(drop),
+        "receipts" => receipts::config::Config::from_lookup(&lookup).map(drop),
         _ => consume::config::Config::from_lookup(&lookup).map(drop),
     };
     read.map_err(|error| error.to_string())
@@ -38,7 +39,7 @@ fn start(binary: &str, sizes: [usize; 2]) -> Result<(), String> {
 #[test]
 fn the_functions_of_the_template_have_room_for_what_they_accept() {
     for sizes in [sizes("Default"), sizes("MaxValue")] {
-        for binary in ["ingest", "consume"] {
+        for binary in ["ingest", "consume", "receipts"] {
             assert_eq!(start(binary, sizes), Ok(()), "{binary} with {sizes:?}");
         }
     }
@@ -53,13 +54,23 @@ fn tenths(bytes: usize) -> String {
 #[test]
 fn the_table_in_the_documentation_is_what_the_functions_compute() {
     let [least, most] = [sizes("Default"), sizes("MaxValue")];
-    let mut lines = vec!["| `ingest` | MiB by default | MiB at the most |".to_owned(), "|---|---:|---:|".to_owned()];
-    for (least, most) in ingest::memory::terms(least[0], least[1]).iter().zip(ingest::memory::terms(most[0], most[1])) {
-        lines.push(format!("| {} | {} | {} |", least.what, tenths(least.bytes), tenths(most.bytes)));
+    let mut lines = Vec::new();
+    let (of_ingest, of_receipts) = (
+        |[request, event]: [usize; 2]| ingest::memory::terms(request, event).to_vec(),
+        |[request, event]: [usize; 2]| receipts::memory::terms(request, event).to_vec(),
+    );
+    for (name, least, most) in
+        [("ingest", of_ingest(least), of_ingest(most)), ("receipts", of_receipts(least), of_receipts(most))]
+    {
+        lines.push(format!("| `{name}` | MiB by default | MiB at the most |"));
+        lines.push("|---|---:|---:|".to_owned());
+        for (least, most) in least.iter().zip(&most) {
+            lines.push(format!("| {} | {} | {} |", least.what, tenths(least.bytes), tenths(most.bytes)));
+        }
+        let sum = |terms: &[ingest::memory::Term]| tenths(terms.iter().map(|term| term.bytes).sum());
+        lines.push(format!("| **together** | {} | {} |", sum(&least), sum(&most)));
+        lines.push(String::new());
     }
-    let bound = |[request, event]: [usize; 2]| tenths(ingest::memory::bound(request, event));
-    lines.push(format!("| **together** | {} | {} |", bound(least), bound(most)));
-    lines.push(String::new());
     lines.extend(["| `consume` | MiB |".to_owned(), "|---|---:|".to_owned()]);
     lines.extend(consume::memory::terms().iter().map(|term| format!("| {} | {} |", term.what, tenths(term.bytes))));
     lines.push(format!("| **together** | {} |", tenths(consume::memory::bound())));

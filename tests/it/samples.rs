@@ -32,6 +32,8 @@ struct Outcome {
     spilled: Option<String>,
     /// Messages that are put into the queue.
     enqueued: usize,
+    /// Events that an answer says are missing.
+    missing: usize,
 }
 
 fn folder() -> PathBuf {
@@ -87,6 +89,23 @@ async fn every_http_sample_has_its_outcome() {
         assert_eq!(answer, (outcome.status, outcome.code.as_str()), "{name}: {body}");
         pipeline.drain().await;
         assert_eq!(left(&pipeline).await, (outcome.events, outcome.dead_letters), "{name}");
+        pipeline.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn every_receipts_sample_has_its_outcome() {
+    for (name, outcome) in outcomes("receipts") {
+        let pipeline = Pipeline::start().await;
+        let request = lambda_http::request::from_str(&sample("receipts", &name)).unwrap();
+        let response = receipts::handler::respond(&pipeline.receipts, request, false).await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        let missing = body["missing"].as_array().map_or(0, Vec::len);
+        let answer = (response.status().as_u16(), body["code"].as_str().unwrap_or_default(), missing);
+        assert_eq!(answer, (outcome.status, outcome.code.as_str(), outcome.missing), "{name}: {body}");
+        assert_eq!((left(&pipeline).await, pipeline.waiting().await), ((0, 0), 0), "{name}: it only reads");
         pipeline.finish().await;
     }
 }

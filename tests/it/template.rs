@@ -118,6 +118,11 @@ fn what_may_do_more_or_less_than_it_calls_is_found() {
             "                Resource: \"*\"\n              - Sid: LookUp",
             "IngestRole: sqs:SendMessage is allowed on *",
         ),
+        (
+            "Action: [dynamodb:GetItem, dynamodb:BatchGetItem, dynamodb:Query]",
+            "Action: [dynamodb:GetItem, dynamodb:BatchGetItem, dynamodb:Query, dynamodb:PutItem]",
+            "ReceiptsRole: dynamodb:PutItem on EventsTable is never called",
+        ),
         ("Action: [logs:CreateLogStream, logs:PutLogEvents]", "Action: logs:*", "IngestRole: logs:* allows more"),
         ("                  - dynamodb:Scan\n", "", "ConsumeRole: dynamodb:Scan on SpillTable is missing"),
         (
@@ -167,6 +172,7 @@ fn alarms_that_watch_nothing_tell_nobody_or_say_nothing_are_found() {
         ("section queue-age.", "section queues.", "its description does not name its section"),
         ("ALARM(\"${SweptAlarm}\")", "ALARM(\"${SpeltAlarm}\")", "LosingOrDelayingAlarm: there is no SpeltAlarm"),
         ("[!Ref IngestErrorsAlarm]", "[]", "IngestFunction: no alarm watches its deployments"),
+        ("[!Ref ReceiptsErrorsAlarm]", "[]", "ReceiptsFunction: no alarm watches its deployments"),
     ]);
 }
 
@@ -179,7 +185,11 @@ fn what_cannot_be_read_is_one_violation() {
 
 #[test]
 fn every_metric_is_counted_somewhere_in_its_function() {
-    for (function, names) in [("ingest", metric::OF_INGEST.as_slice()), ("consume", metric::OF_CONSUME.as_slice())] {
+    for (function, names) in [
+        ("ingest", metric::OF_INGEST.as_slice()),
+        ("consume", metric::OF_CONSUME.as_slice()),
+        ("receipts", metric::OF_RECEIPTS.as_slice()),
+    ] {
         let folder = root().join("functions").join(function).join("src");
         let mut code = String::new();
         for file in std::fs::read_dir(folder).unwrap() {

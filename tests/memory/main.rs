@@ -1,4 +1,4 @@
-//! The bounds of `ingest::memory` and `consume::memory`, held against what the functions take.
+//! The bounds of `ingest::memory`, `consume::memory` and `receipts::memory`, held against what the functions take.
 //!
 //! The functions and the AWS SDK are the real ones, from the JSON that Lambda hands over to the answer; SQS and DynamoDB
 //! are in another process. `-- --nocapture` shows what each shape takes.
@@ -7,6 +7,7 @@
 
 mod batches;
 mod meter;
+mod questions;
 mod requests;
 mod stand_ins;
 
@@ -91,6 +92,48 @@ async fn no_request_takes_more_than_ingest_computes() {
             &rows,
             ingest::memory::bound(request, event) - ingest::memory::BASE_BYTES,
         );
+    }
+}
+
+/// What producers may ask at most, beside bodies that `ingest` knows as well: receipts with as many items as there are,
+/// and as many calls.
+#[tokio::test]
+async fn no_question_takes_more_than_receipts_computes() {
+    let _alone = ALONE.lock().await;
+    let stand_ins = StandIns::start().await;
+    let (events, letters) = (stand_ins.table("EventsTable"), stand_ins.table("DeadLettersTable"));
+    let sizes = [(REQUEST_BYTES_DEFAULT, EVENT_BYTES_DEFAULT), (REQUEST_BYTES_CEILING, EVENT_BYTES_CEILING)];
+    for (request, event) in sizes {
+        let config = receipts::config::Config {
+            events_table_name: events.clone(),
+            dead_letters_table_name: letters.clone(),
+            request_bytes_max: request,
+            event_bytes_max: event,
+        };
+        let mut rows = Vec::new();
+        for shape in questions::all(request, event) {
+            put(&stand_ins, shape.items).await;
+            let receipts = receipts::answer::Receipts::new(
+                config.clone(),
+                KeyTable::new(stand_ins.dynamodb.clone(), events.clone()),
+                DynamoTable::new(stand_ins.dynamodb.clone(), events.clone()),
+                DynamoTable::new(stand_ins.dynamodb.clone(), letters.clone()),
+                Arc::new(SystemClock),
+            );
+            let (outcome, peak) = peak(shape.event, async |payload| {
+                let request = {
+                    let request = lambda_http::request::from_str(std::str::from_utf8(&payload).unwrap()).unwrap();
+                    drop(payload);
+                    request
+                };
+                let response = receipts::handler::respond(&receipts, request, false).await.unwrap();
+                format!("{} {} bytes", response.status().as_u16(), response.body().len())
+            })
+            .await;
+            rows.push(Row { shape: shape.name.to_owned(), outcome, peak });
+        }
+        let bound = receipts::memory::bound(request, event) - receipts::memory::BASE_BYTES;
+        check(&format!("receipts, of {request} and {event} bytes"), &rows, bound);
     }
 }
 

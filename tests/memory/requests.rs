@@ -30,13 +30,25 @@ fn binary(name: &'static str, path: &str, content_type: &str, body: &[u8]) -> Sh
 }
 
 fn event(name: &'static str, path: &str, content_type: &str, body: &str, is_base64: bool) -> Shape {
+    called(name, "POST", path, content_type, body, is_base64)
+}
+
+/// The event of a request with the key `dev`.
+pub(crate) fn called(
+    name: &'static str,
+    method: &str,
+    path: &str,
+    content_type: &str,
+    body: &str,
+    is_base64: bool,
+) -> Shape {
     let event = json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
         "headers": {"authorization": "Basic ZGV2Og==", "content-type": content_type, "host": "localhost"},
         "requestContext": {
             "accountId": "000000000000", "apiId": "local", "domainName": "localhost", "domainPrefix": "localhost",
             "http": {
-                "method": "POST", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t",
+                "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t",
             },
             "requestId": "r", "routeKey": "$default", "stage": "$default", "time": "01/Jan/2025:00:00:00 +0000",
             "timeEpoch": 1_735_689_600_000_i64,

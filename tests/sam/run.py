@@ -116,6 +116,15 @@ def expect_answer(name, outcome, answer):
     expect(headers["access-control-allow-origin"], "*", f"{name} may be read by origins")
 
 
+def invoke_with_questions(run):
+    for name, outcome in run.outcomes["receipts"]:
+        answer = run.sam.invoke("ReceiptsFunction", path("receipts", name))[0]
+        expect_answer(name, outcome, answer)
+        missing = json.loads(answer["body"]).get("missing", [])
+        expect(len(missing), outcome.get("missing", 0), f"{name} told as missing")
+        run.expect_left({}, name)
+
+
 def invoke_with_messages(run):
     for name, outcome in run.outcomes["sqs"]:
         expect(run.sam.invoke("ConsumeFunction", path("sqs", name))[0], SETTLED, f"{name} was answered")
@@ -190,6 +199,7 @@ def curl(*arguments):
 
 STEPS = [
     ("http", invoke_with_calls),
+    ("receipts", invoke_with_questions),
     ("sqs", invoke_with_messages),
     ("stream", invoke_with_stream),
     ("schedule", invoke_with_schedule),

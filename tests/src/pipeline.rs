@@ -24,6 +24,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use local::provision::{self, DEV};
 use local::template::{Queue, Settings, Template};
 use local::{clients, dynamodb, mapping, sqs};
+use receipts::answer::Receipts;
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock, Timestamp};
 use shared::message::Message;
@@ -49,6 +50,8 @@ pub struct Pipeline {
     pub dynamodb_faults: dynamodb::Faults,
     /// The function behind the HTTP API.
     pub ingest: Ingest<KeyTable, SqsQueue, SpillTable>,
+    /// The function that tells what has become of events.
+    pub receipts: Receipts<KeyTable, DynamoTable>,
     consume: Consume<DynamoTable, ConsumeQueue>,
     sqs: sqs::Server,
     /// Held because dropping it would stop it.
@@ -106,6 +109,7 @@ impl Pipeline {
         let variables = BTreeMap::from([
             ("EVENTS_QUEUE_URL", queue("EventsQueue").url),
             ("EVENTS_TABLE_NAME", events.clone()),
+            ("DEAD_LETTERS_TABLE_NAME", dead_letters.clone()),
             ("SPILL_TABLE_NAME", spill.clone()),
         ]);
         let ingest = Ingest::new(
@@ -123,6 +127,13 @@ impl Pipeline {
             queue: ConsumeQueue::new(sqs_client.clone(), queue("EventsQueue").url),
             quarantine: ConsumeQueue::new(sqs_client.clone(), queue("QuarantineQueue").url),
         };
+        let receipts = Receipts::new(
+            receipts::config::Config::from_lookup(&|name| variables.get(name).cloned()).expect("so is this"),
+            KeyTable::new(dynamodb_client.clone(), events.clone()),
+            dynamo_table(&events),
+            dynamo_table(&dead_letters),
+            Arc::<ManualClock>::clone(&clock),
+        );
         let consume = Consume::new(ports, Duration::from_secs(90 * 86_400), Arc::<ManualClock>::clone(&clock));
         Self {
             sqs_faults: sqs.faults(),
@@ -131,6 +142,7 @@ impl Pipeline {
             quarantine: queue("QuarantineQueue"),
             clock,
             ingest,
+            receipts,
             consume,
             sqs,
             _dynamodb: dynamodb,
@@ -180,6 +192,15 @@ impl Pipeline {
             self.ledger().accept(&account.receipt, account.events + account.refused);
         }
         (reply.status, serde_json::from_slice(&reply.body).expect("every body is JSON"), account)
+    }
+
+    /// Asks what has become of events; status and body.
+    ///
+    /// # Panics
+    /// The answer is not JSON.
+    pub async fn ask(&self, call: &Call) -> (u16, Value) {
+        let reply = self.receipts.answer(call).await.0.reply();
+        (reply.status, serde_json::from_slice(&reply.body).expect("every body is JSON"))
     }
 
     /// Delivers one batch of at most ten messages, as the event source mapping does.
@@ -419,6 +440,21 @@ impl Pipeline {
     pub async fn create_write_key(&self, write_key: &str) {
         let made = provision::create_write_key(&self.dynamodb_client, &self.events, DEV, write_key, write_key);
         made.await.expect("a key is made");
+    }
+
+    /// Makes another project, with a write key.
+    ///
+    /// # Panics
+    /// The table does not take it.
+    pub async fn create_project(&self, project: &str, write_key: &str) {
+        let made = provision::create_write_key(&self.dynamodb_client, &self.events, project, "default", write_key);
+        made.await.expect("a key is made");
+    }
+
+    /// The table of events, as an operator works with it.
+    #[must_use]
+    pub fn events_table(&self) -> DynamoTable {
+        DynamoTable::new(self.dynamodb_client.clone(), self.events.clone())
     }
 
     async fn scan(&self, table: &str) -> Vec<Item> {

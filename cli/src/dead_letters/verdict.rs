@@ -108,6 +108,7 @@ pub(super) fn message_text(letter: &DeadLetter, event_bytes_max: usize) -> Resul
         code_version: shared::CODE_VERSION.to_owned(),
         verified: true,
         write_key_hash: None,
+        lists_items: false,
         events: vec![event],
         refused: vec![],
     };

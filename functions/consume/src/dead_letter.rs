@@ -155,7 +155,9 @@ pub struct Letter {
 /// expired within days.
 const PART_TTL_LATER: i64 = 7 * 24 * 60 * 60;
 
-fn key(project: &str, first_seen: Timestamp, id: &str) -> Key {
+/// Where a letter is. `id` tells it from others of its moment: of an item of a request it is receipt and index.
+#[must_use]
+pub fn key(project: &str, first_seen: Timestamp, id: &str) -> Key {
     Key { pk: format!("{project}#{}", first_seen.day()), sk: format!("{first_seen}#{id}") }
 }
 
@@ -212,6 +214,7 @@ impl Letter {
             code_version: message.code_version.clone(),
             verified: message.verified,
             write_key_hash: message.write_key_hash.clone(),
+            lists_items: message.lists_items,
             events: vec![case.event.clone()],
             refused: vec![],
         };

@@ -6,14 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use shared::clock::Timestamp;
 use shared::event::Event;
 use shared::keys::{is_project, is_write_key_hash};
-use shared::limits::{BATCH_EVENTS_MAX, EVENT_ID_BYTES_MAX, SUBJECT_CHARS_MAX};
+use shared::limits::{BATCH_EVENTS_MAX, EVENT_ID_BYTES_MAX, RECEIPT_BYTES_MAX, SUBJECT_CHARS_MAX};
 use shared::message::{DecodeError, Message};
 use shared::outcome::{Cause, Reason};
 
 use crate::redrive::Redrive;
 
-/// The longest receipt; ours have 32 characters.
-const RECEIPT_BYTES_MAX: usize = 128;
 /// The longest of the short texts in a message: versions, reasons and what is wrong in words.
 const TEXT_BYTES_MAX: usize = 1_024;
 

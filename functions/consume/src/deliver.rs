@@ -21,6 +21,7 @@ use crate::erase::erase_late;
 use crate::fold::fold_profiles;
 use crate::letters::Letters;
 use crate::queue::Queue;
+use crate::receipts::write_lists;
 use crate::settle::Failed;
 use crate::store::{Case, insert_events};
 use crate::table::Table;
@@ -225,6 +226,11 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         let now = self.clock.now();
         erase_late(events, &mut cases, now).await;
         fold_profiles(events, &mut cases, now, &out_of_time).await;
+        let messages = group.iter().filter_map(|(position, _, decoded)| match decoded {
+            Decoded::Message(message) => Some((*position, &**message)),
+            Decoded::Poison(..) | Decoded::Retry(_) => None,
+        });
+        write_lists(events, messages, &mut report.failed).await;
         for case in &cases {
             match case.outcome {
                 Some(Outcome::DeadLettered(reason)) => {

@@ -31,11 +31,15 @@ const CURSOR: &str = "cursor";
 /// Up to when everything has been looked through, in milliseconds. What is inserted later looks for the tombstone itself.
 const DONE: &str = "done";
 
-fn tombstone_key(partition: &str) -> Key {
+/// Where the tombstone of a subject is, by the partition of the subject.
+#[must_use]
+pub fn tombstone_key(partition: &str) -> Key {
     Key { pk: partition.to_owned(), sk: SORT.to_owned() }
 }
 
-fn moment_of(attributes: &Attributes) -> Option<Timestamp> {
+/// Up to when a tombstone keeps nothing; `None` if it is none.
+#[must_use]
+pub fn moment_of(attributes: &Attributes) -> Option<Timestamp> {
     attributes.get(MOMENT).and_then(Value::number).map(Timestamp::from_millis_clamped)
 }
 

@@ -41,6 +41,7 @@ pub mod person;
 pub mod profile;
 pub mod quarantine;
 pub mod queue;
+pub mod receipts;
 pub mod redrive;
 pub mod settle;
 pub mod spilled;

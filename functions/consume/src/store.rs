@@ -70,7 +70,8 @@ pub fn partition(project: &str, subject: &str) -> String {
 /// Where an event's item is: the key is its identity.
 ///
 /// The time in it is the producer's, which a retry repeats; where there is none, that of arrival.
-fn key(message: &Message, event: &Event) -> Key {
+#[must_use]
+pub fn key(message: &Message, event: &Event) -> Key {
     let time = event.client_time.unwrap_or(message.received_at);
     Key { pk: partition(&message.project, &event.subject), sk: format!("E#{time}#{}", event.id) }
 }

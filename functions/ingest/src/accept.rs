@@ -8,6 +8,7 @@ use shared::clock::{Clock, Timestamp};
 use shared::event::{Event, Kind};
 use shared::limits::MESSAGE_BYTES_TARGET;
 use shared::message::{Message, VERSION};
+use shared::receipt::Receipt;
 use shared::telemetry::{count, metric};
 
 use crate::auth::{self, Checked, KeyLookup, Keys, Owner, from_header};
@@ -51,6 +52,8 @@ pub struct Call {
 pub struct Account {
     /// The receipt; empty where the request came to no events.
     pub receipt: String,
+    /// What the producer is told of it: the id of the receipt, once everything is durable.
+    pub receipt_id: Option<String>,
     /// The project; empty where the key was not found.
     pub project: String,
     /// Events that were understood.
@@ -171,7 +174,7 @@ impl<L: KeyLookup, Q: EventQueue, S: SpillStore> Ingest<L, Q, S> {
         account.verified = matches!(checked, Checked::Known(_));
         receipt.clone_into(&mut account.receipt);
         count(metric::EVENTS_RECEIVED, (account.events + account.refused) as u64);
-        let envelope = envelope(checked, receipt, received_at);
+        let mut envelope = envelope(checked, receipt, received_at);
         for refused in &parsed.refused {
             tracing::warn!(
                 receipt,
@@ -181,11 +184,14 @@ impl<L: KeyLookup, Q: EventQueue, S: SpillStore> Ingest<L, Q, S> {
                 "item refused"
             );
         }
+        let issued = Receipt::issue(&envelope, &parsed.events, &parsed.refused);
+        envelope.lists_items = issued.is_short;
         let entries = pack(&envelope, parsed.events, parsed.refused, MESSAGE_BYTES_TARGET);
         account.spilled = self.make_durable(receipt, entries).await?;
         count(metric::EVENTS_SPILLED, account.spilled as u64);
         count(metric::EVENTS_ACCEPTED, account.events as u64);
         count(metric::EVENTS_REFUSED, account.refused as u64);
+        account.receipt_id = Some(issued.id);
         Ok(())
     }
 
@@ -241,6 +247,7 @@ fn envelope(checked: Checked, receipt: &str, received_at: Timestamp) -> Message 
         code_version: shared::CODE_VERSION.to_owned(),
         verified: write_key_hash.is_none(),
         write_key_hash,
+        lists_items: false,
         events: vec![],
         refused: vec![],
     }
@@ -263,7 +270,10 @@ fn verify_signature(owner: &Owner, found: &Found, call: &Call, bytes: &[u8], par
 }
 
 /// Runs what reads what strangers wrote: a bug there must cost that request only.
-fn guarded<T>(read: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+///
+/// # Errors
+/// Those of `read`, and [`Problem::Internal`] where it panics.
+pub fn guarded<T>(read: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(Problem::Internal))
 }
 

@@ -56,7 +56,10 @@ pub async fn respond<L: KeyLookup, Q: EventQueue, S: SpillStore>(
     let retry_count = header(&request, "x-retry-count").and_then(|text| text.parse::<u32>().ok());
     let call = call(request);
     let (answer, account) = ingest.answer(&call, &receipt()).await;
-    let reply = answer.reply();
+    let reply = match &account.receipt_id {
+        Some(id) => answer.reply().with_receipt(id),
+        None => answer.reply(),
+    };
     tracing::info!(
         request_id,
         cold_start,
@@ -91,7 +94,9 @@ fn header(request: &Request, name: &str) -> Option<String> {
     request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-fn call(request: Request) -> Call {
+/// A request, of no framework.
+#[must_use]
+pub fn call(request: Request) -> Call {
     Call {
         method: request.method().as_str().to_owned(),
         path: request.raw_http_path().to_owned(),
@@ -109,7 +114,11 @@ fn call(request: Request) -> Call {
     }
 }
 
-fn response(reply: Reply) -> Result<Response<Body>, Error> {
+/// A reply as `lambda_http` takes it.
+///
+/// # Errors
+/// None: status and headers are ours.
+pub fn response(reply: Reply) -> Result<Response<Body>, Error> {
     let mut builder =
         Response::builder().status(StatusCode::from_u16(reply.status)?).header("content-type", reply.content_type);
     for (name, value) in reply.headers {

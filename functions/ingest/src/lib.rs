@@ -5,7 +5,8 @@
 //! A 200 is sent only after the queue has confirmed every event of the request, or the spill table has, where the queue
 //! does not take them; items that can never be stored travel with them as refused, to become dead letters. Everything that a retry can cure is answered 503 with `Retry-After`,
 //! everything that it cannot with 400, 401, 404 or 413. Either all events of a request are durable, or the producer is
-//! told that it must send the request again.
+//! told that it must send the request again. A request that is accepted gets the id of a receipt ([`shared::receipt`]),
+//! by which its producer can ask what became of it.
 //!
 //! A pixel is answered with its image and 200 even where nothing of it can be kept, since nobody behind it could do
 //! anything about that; but it too is 503 where its event could not be made durable.
@@ -30,6 +31,7 @@ pub mod config;
 pub mod durable;
 pub mod form;
 pub mod handler;
+pub mod identify;
 pub mod key_table;
 pub mod memory;
 pub mod multipart;

@@ -19,13 +19,13 @@ pub const SIZES_MIB: RangeInclusive<usize> = 128..=10_240;
 /// first requests, in a debug build and without TLS; this is half as much again.
 pub const BASE_BYTES: usize = 48 * MIB;
 /// What a remembered write key takes: its hash, project and source, and its places in a list and a hash table.
-const KEY_BYTES: usize = 512;
+pub const KEY_BYTES: usize = 512;
 /// What a member takes in the directory of an object, for each byte of its text: forty bytes where `"":1,` has five, and
 /// three times that while the directory doubles.
-const DIRECTORY_FACTOR: usize = 40 * 3 / 5;
+pub const DIRECTORY_FACTOR: usize = 40 * 3 / 5;
 /// What the same takes within one event, whose members are sorted and told apart as well: beside the directory, two
 /// trees and a set, where `"ab":1,` has seven bytes.
-const EVENT_FACTOR: usize = 48;
+pub const EVENT_FACTOR: usize = 48;
 /// What a step of a form's names takes: a map of its own.
 const STEP_BYTES: usize = 700;
 /// What a form's values take: as they came, and as JSON, in which a control character has six bytes, and three times that
@@ -82,7 +82,13 @@ pub fn bound(request_bytes_max: usize, event_bytes_max: usize) -> usize {
 /// What to say of a function of `size_mib` MiB whose requests can take more; `None` if it is large enough.
 #[must_use]
 pub fn refusal(size_mib: usize, request_bytes_max: usize, event_bytes_max: usize) -> Option<String> {
-    let needed_mib = bound(request_bytes_max, event_bytes_max).div_ceil(MIB);
+    refusal_of(bound(request_bytes_max, event_bytes_max), size_mib, request_bytes_max, event_bytes_max)
+}
+
+/// The same for a function whose requests can take `needed` bytes at these limits.
+#[must_use]
+pub fn refusal_of(needed: usize, size_mib: usize, request_bytes_max: usize, event_bytes_max: usize) -> Option<String> {
+    let needed_mib = needed.div_ceil(MIB);
     (needed_mib > size_mib).then(|| {
         format!(
             "a request can take {needed_mib} MiB, and the function has {size_mib} MiB: raise its MemorySize, or lower \

@@ -99,6 +99,7 @@ mod tests {
             code_version: "0.1.0".into(),
             verified: true,
             write_key_hash: None,
+            lists_items: false,
             events: vec![],
             refused: vec![],
         }

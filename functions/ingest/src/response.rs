@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use shared::receipt::HEADER;
 
 /// What is answered to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Answer {
     Preflight,
     /// How a source is set up: a JSON object.
     Settings(String),
+    /// What has become of events: a JSON object.
+    Fates(String),
     /// Vero's API is up.
     Heartbeat,
     /// The function runs.
@@ -143,7 +146,7 @@ impl Problem {
             vec![("Allow", (*allow).to_owned())]
         } else if let Problem::Unavailable { retry_after } = self {
             // A page of another origin sees of the headers only those that are named here.
-            vec![("Retry-After", retry_after.to_string()), ("Access-Control-Expose-Headers", "Retry-After".to_owned())]
+            vec![("Retry-After", retry_after.to_string()), (EXPOSED, "Retry-After".to_owned())]
         } else {
             vec![]
         }
@@ -182,6 +185,8 @@ impl Problem {
     }
 }
 
+/// The header that names those headers of an answer that a page of another origin may see.
+const EXPOSED: &str = "Access-Control-Expose-Headers";
 /// What a page of another origin may do: everything that any of our paths takes.
 const PREFLIGHT_HEADERS: [(&str, &str); 3] = [
     ("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
@@ -222,6 +227,7 @@ impl Answer {
             | Answer::Pixel(None)
             | Answer::Preflight
             | Answer::Settings(_)
+            | Answer::Fates(_)
             | Answer::Heartbeat
             | Answer::Healthy
             | Answer::Ready => None,
@@ -243,7 +249,7 @@ impl Answer {
                 let headers = PREFLIGHT_HEADERS.map(|(name, value)| (name, value.to_owned())).to_vec();
                 Reply { headers, ..ok(r#"{"status":200,"message":"Pages of any origin may call this."}"#) }
             }
-            Answer::Settings(settings) => ok(settings),
+            Answer::Settings(json) | Answer::Fates(json) => ok(json),
             Answer::Heartbeat => ok(r#"{"status":200,"message":"Vero api is up"}"#),
             Answer::Healthy => ok(r#"{"status":200,"message":"Holdfast is up."}"#),
             Answer::Ready => ok(r#"{"status":200,"message":"Events are taken."}"#),
@@ -257,6 +263,17 @@ impl Answer {
         };
         reply.headers.push(("Access-Control-Allow-Origin", "*".to_owned()));
         reply
+    }
+}
+
+impl Reply {
+    /// The answer to a request that was accepted, with the id of its receipt. It is a header only: the bodies are to the
+    /// byte those that clients read.
+    #[must_use]
+    pub fn with_receipt(mut self, id: &str) -> Self {
+        self.headers.push((HEADER, id.to_owned()));
+        self.headers.push((EXPOSED, HEADER.to_owned()));
+        self
     }
 }
 
@@ -321,6 +338,7 @@ mod tests {
             Answer::Pixel(None),
             Answer::Preflight,
             Answer::Settings("{}".into()),
+            Answer::Fates("{}".into()),
             Answer::Heartbeat,
             Answer::Healthy,
             Answer::Ready,
@@ -333,6 +351,9 @@ mod tests {
             let exposed = header(&reply, "Access-Control-Expose-Headers");
             assert_eq!(exposed, header(&reply, "Retry-After").map(|_| "Retry-After"), "{answer:?}");
         }
+        let accepted = Answer::SegmentAccepted.reply().with_receipt("id");
+        assert_eq!(header(&accepted, HEADER), Some("id"));
+        assert_eq!(header(&accepted, "Access-Control-Expose-Headers"), Some(HEADER));
         let preflight = Answer::Preflight.reply();
         let headers = header(&preflight, "Access-Control-Allow-Headers").unwrap();
         let methods = header(&preflight, "Access-Control-Allow-Methods").unwrap();

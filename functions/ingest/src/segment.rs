@@ -4,6 +4,7 @@
 //! error: it is kept with Segment's own discard code as its reason.
 
 use serde_json::value::RawValue;
+use shared::clock::Timestamp;
 use shared::event::{Event, Identity, Kind, corrected};
 use shared::json::{Members, ObjectWriter, as_object, is_object, nesting_depth};
 use shared::limits::{NESTING_DEPTH_MAX, REFUSED_BYTES_MAX, SHARED_BYTES_MAX, SUBJECT_CHARS_MAX};
@@ -70,7 +71,7 @@ impl Common<'_> {
 }
 
 /// The name of a batch's items among the calls of refused items.
-const BATCH: &str = "batch";
+pub(crate) const BATCH: &str = "batch";
 /// The name of a webhook's events among the calls of refused items.
 const WEBHOOK: &str = "webhook";
 
@@ -123,10 +124,7 @@ fn single(kind: Kind, text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Probl
 
 fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     let members = object(text)?;
-    let items = members.get("batch").ok_or_else(|| Problem::Malformed("no batch in it".to_owned()))?;
-    let items = Elements::parse(items.get())
-        .map_err(|_| Problem::Malformed("the batch is not an array".to_owned()))?
-        .within_limit()?;
+    let items = batch_items(&members)?;
     let shared = ["context", "integrations"].iter().filter_map(|name| members.get(name));
     if shared.into_iter().any(|value| nesting_depth(value.get().as_bytes()) > NESTING_DEPTH_MAX) {
         return Err(Problem::NestedTooDeeply);
@@ -141,6 +139,16 @@ fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     let mut parsed = self::items(&items, &common, arrival)?;
     parsed.write_key = members.get(WRITE_KEY).and_then(string).filter(|key| !key.is_empty()).or(parsed.write_key);
     Ok(parsed)
+}
+
+/// The items of a batch's body.
+///
+/// # Errors
+/// There is no batch, or it has more items than it may have.
+pub fn batch_items<'a>(members: &Members<'a>) -> Result<Vec<&'a RawValue>, Problem> {
+    let items = members.get("batch").ok_or_else(|| Problem::Malformed("no batch in it".to_owned()))?;
+    let items = Elements::parse(items.get());
+    items.map_err(|_| Problem::Malformed("the batch is not an array".to_owned()))?.within_limit()
 }
 
 /// Reads items that each say their `type`. The write key is the first that an item carries: some clients put it into
@@ -213,14 +221,12 @@ fn event(
     let data = data(kind, members)?;
     let target_member = target_member(kind);
     let target = target_member.map(|member| target(member, members)).transpose()?;
-    let timed = |name: &'static str| members.get(name).and_then(|value| Some((time::from_json(value)?, name, value)));
-    let client = timed("originalTimestamp").or_else(|| timed("timestamp"));
+    let client = client_time(members);
     let client_time = client.map(|(time, _, _)| time);
-    let own_sent_at = timed("sentAt").map(|(time, _, _)| time);
+    let own_sent_at = timed(members, "sentAt").map(|(time, _, _)| time);
     let sent_at = own_sent_at.or_else(|| common.sent_at.and_then(time::from_json));
-    let message_id = id(members.get("messageId")).map_err(|()| not_an_id("messageId"))?;
-    let (id, identity) = match (message_id, client) {
-        (Some(id), _) => (fitting_event_id(id), Identity::Forever),
+    let (id, identity) = match (message_id(members)?, client) {
+        (Some(id), _) => (id, Identity::Forever),
         (None, Some((time, _, written))) => {
             let category = members.get("category").and_then(string).unwrap_or_default();
             let parts = [
@@ -269,8 +275,22 @@ fn event(
     })
 }
 
+/// When an event happened by its producer's clock, with the member that says so and its value.
+pub(crate) fn client_time<'a>(members: &Members<'a>) -> Option<(Timestamp, &'static str, &'a RawValue)> {
+    timed(members, "originalTimestamp").or_else(|| timed(members, "timestamp"))
+}
+
+fn timed<'a>(members: &Members<'a>, name: &'static str) -> Option<(Timestamp, &'static str, &'a RawValue)> {
+    members.get(name).and_then(|value| Some((time::from_json(value)?, name, value)))
+}
+
+/// The event id that the producer gave it, as keys have it.
+pub(crate) fn message_id(members: &Members<'_>) -> Result<Option<String>, Refusal> {
+    Ok(id(members.get("messageId")).map_err(|()| not_an_id("messageId"))?.map(fitting_event_id))
+}
+
 /// Whom the event is about, and the member that says so.
-fn subject(members: &Members<'_>) -> Result<(String, &'static str), Refusal> {
+pub(crate) fn subject(members: &Members<'_>) -> Result<(String, &'static str), Refusal> {
     for member in ["userId", "anonymousId"] {
         if let Some(subject) = id(members.get(member)).map_err(|()| not_an_id(member))? {
             within_limit(member, &subject)?;

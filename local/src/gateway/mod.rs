@@ -1,10 +1,11 @@
-//! An HTTP API of API Gateway on one machine: one `$default` route in front of one function.
+//! An HTTP API of API Gateway on one machine: its routes, and the functions that they lead to.
 //!
 //! A request becomes an event of payload format 2.0, the function's response becomes the answer, and the gateway's own
 //! limits and error answers are those that clients meet in production.
 
 mod request;
 mod response;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+pub use self::routes::DEFAULT_ROUTE;
+use self::routes::Routes;
 use crate::lambda::{Collected, InvokeError, Lambda, collect, epoch_millis};
 
 /// The most bytes of a request's body (API Gateway quotas: 10 MB for HTTP APIs).
@@ -48,8 +51,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// What the gateway stands in front of.
 #[derive(Clone, Debug)]
 pub struct GatewaySpec {
-    /// The function that gets every request.
+    /// The function that gets every request that no other route is for.
     pub function: String,
+    /// Routes to other functions: each its key (`ANY /v1/things/{path+}`), and the function.
+    pub functions: Vec<(String, String)>,
     /// After this, the client gets 503; the function goes on.
     pub integration_timeout: Duration,
     /// Routes that the gateway answers by itself, before the function's; without a fallback of their own.
@@ -59,7 +64,8 @@ pub struct GatewaySpec {
 impl GatewaySpec {
     /// A gateway in front of `function`, with API Gateway's time-out and no routes besides.
     pub fn new(function: impl Into<String>) -> Self {
-        Self { function: function.into(), integration_timeout: INTEGRATION_TIMEOUT, routes: Router::new() }
+        let (integration_timeout, routes) = (INTEGRATION_TIMEOUT, Router::new());
+        Self { function: function.into(), functions: Vec::new(), integration_timeout, routes }
     }
 }
 
@@ -99,8 +105,9 @@ impl Gateway {
 /// When `spec.routes` has a fallback.
 pub fn serve(listener: TcpListener, lambda: Lambda, spec: GatewaySpec) -> io::Result<Gateway> {
     let address = listener.local_addr()?;
-    let GatewaySpec { function, integration_timeout, routes } = spec;
-    let front = Arc::new(Front { lambda, function, integration_timeout, port: address.port() });
+    let GatewaySpec { function, functions, integration_timeout, routes } = spec;
+    let functions = Routes::new(function, functions);
+    let front = Arc::new(Front { lambda, functions, integration_timeout, port: address.port() });
     let routes = Router::new().fallback(answer).with_state(front).merge(routes);
     let (stop, mut stopped) = watch::channel(());
     let server = tokio::spawn(async move {
@@ -117,7 +124,7 @@ pub fn serve(listener: TcpListener, lambda: Lambda, spec: GatewaySpec) -> io::Re
 /// What every request needs.
 struct Front {
     lambda: Lambda,
-    function: String,
+    functions: Routes,
     integration_timeout: Duration,
     port: u16,
 }
@@ -180,18 +187,20 @@ impl Front {
         };
         let root = request::trace_root(&head.headers);
         let now = shared::clock::Timestamp::from_millis_clamped(epoch_millis());
+        let found = self.functions.find(head.method.as_str(), head.uri.path());
+        let function = found.function.to_owned();
         let received =
-            request::Received { head: &head, body: &body, peer, port: self.port, request_id, root: &root, now };
+            request::Received { head: &head, body: &body, peer, port: self.port, request_id, root: &root, now, found };
         let payload = Bytes::from(received.event().to_string());
         // The two are not needed while the function runs, and there may be many at a time.
         drop((head, body));
-        let response = timeout(self.integration_timeout, self.invoke(payload, root)).await;
+        let response = timeout(self.integration_timeout, self.invoke(&function, payload, root)).await;
         response::from_function(&response.map_err(|_| Refusal::Unavailable)??).ok_or(Refusal::Internal)
     }
 
     /// Invokes the function, waiting a little for a free environment.
-    async fn invoke(&self, payload: Bytes, root: String) -> Result<Bytes, Refusal> {
-        self.lambda.invoke_within(&self.function, payload, root, FREE_WAIT).await.map_err(|error| match error {
+    async fn invoke(&self, function: &str, payload: Bytes, root: String) -> Result<Bytes, Refusal> {
+        self.lambda.invoke_within(function, payload, root, FREE_WAIT).await.map_err(|error| match error {
             InvokeError::Throttled => Refusal::Unavailable,
             InvokeError::RequestTooLarge { .. } => Refusal::BodyTooLarge,
             InvokeError::UnknownFunction(_)
@@ -201,7 +210,7 @@ impl Front {
             | InvokeError::InitFailed { .. }
             | InvokeError::ResponseTooLarge => {
                 // The client learns nothing of the cause, so it is told here.
-                tracing::warn!(function = self.function, %error, "the gateway answers 500");
+                tracing::warn!(function, %error, "the gateway answers 500");
                 Refusal::Internal
             }
         })

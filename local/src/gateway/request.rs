@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, header};
 use serde_json::{Value, json};
 use shared::clock::Timestamp;
 
+use super::routes::Found;
 use crate::lambda::{ACCOUNT, new_trace_root};
 
 /// The trace header that API Gateway adds.
@@ -41,6 +42,8 @@ pub(super) struct Received<'a> {
     /// The root of its trace.
     pub(super) root: &'a str,
     pub(super) now: Timestamp,
+    /// The route that it takes.
+    pub(super) found: Found<'a>,
 }
 
 impl Received<'_> {
@@ -52,7 +55,7 @@ impl Received<'_> {
         let host = headers.get("host").map_or("localhost", |host| host.split(':').next().unwrap_or_default());
         let mut event = json!({
             "version": "2.0",
-            "routeKey": "$default",
+            "routeKey": self.found.key,
             "rawPath": path,
             "rawQueryString": query,
             "requestContext": {
@@ -68,13 +71,16 @@ impl Received<'_> {
                     "userAgent": headers.get("user-agent").map_or("", String::as_str),
                 },
                 "requestId": self.request_id,
-                "routeKey": "$default",
+                "routeKey": self.found.key,
                 "stage": "$default",
                 "time": log_time(self.now),
                 "timeEpoch": self.now.as_millis(),
             },
             "isBase64Encoded": false,
         });
+        if !self.found.parameters.is_empty() {
+            event["pathParameters"] = json!(self.found.parameters);
+        }
         let cookies = cookies(&self.head.headers);
         if !cookies.is_empty() {
             event["cookies"] = json!(cookies);

@@ -14,12 +14,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::request::{Received, head_bytes, trace_root};
 use super::response::from_function;
+use super::routes::Routes;
 use super::{BODY_BYTES_MAX, Gateway, GatewaySpec, HEAD_BYTES_MAX, serve};
 use crate::lambda::Lambda;
 use crate::lambda::tests::{Log, fake};
 
 fn event(request: &Request<()>, body: &[u8]) -> Value {
     let (head, ()) = request.clone().into_parts();
+    let routes = Routes::new("fake".to_owned(), vec![("ANY /things/{path+}".to_owned(), "other".to_owned())]);
     Received {
         head: &head,
         body,
@@ -28,8 +30,19 @@ fn event(request: &Request<()>, body: &[u8]) -> Value {
         request_id: "JKJaXmPLvHcESHA=",
         root: "1-5e6b67ad-2d4a5560cf6fb7a02780c3a0",
         now: Timestamp::from_millis(1_583_348_638_390).unwrap(),
+        found: routes.find(head.method.as_str(), head.uri.path()),
     }
     .event()
+}
+
+#[test]
+fn a_route_of_its_own_is_named_with_what_its_path_says() {
+    let event = event(&Request::get("/things/a/b").body(()).unwrap(), b"");
+    assert_eq!(
+        (&event["routeKey"], &event["requestContext"]["routeKey"]),
+        (&json!("ANY /things/{path+}"), &event["routeKey"])
+    );
+    assert_eq!(event["pathParameters"], json!({"path": "a/b"}));
 }
 
 #[test]

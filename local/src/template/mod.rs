@@ -169,8 +169,9 @@ pub struct Function {
     pub timeout: Duration,
     /// The variables that the template sets; those that resolve to `AWS::NoValue` are left out.
     pub environment: BTreeMap<String, String>,
-    /// Whether the HTTP API sends its requests to this function.
-    pub serves_http: bool,
+    /// The routes of the HTTP API that lead to this function, as API Gateway writes them: a method or `ANY` and a path, or
+    /// `$default`.
+    pub http_routes: Vec<String>,
     /// The queues that it is invoked with.
     pub queue_mappings: Vec<QueueMapping>,
     /// The streams of tables that it is invoked with.

@@ -208,13 +208,13 @@ fn function(template: &Evaluator, logical_id: &str, resource: &Value) -> anyhow:
     }
     let binary = resource.get("Metadata").and_then(|metadata| metadata.get("BuildProperties"));
     let binary = binary.and_then(|properties| properties.get("Binary")).and_then(Value::as_str);
-    let (mut serves_http, mut queue_mappings) = (false, Vec::new());
+    let (mut http_routes, mut queue_mappings) = (Vec::new(), Vec::new());
     let (mut stream_mappings, mut schedules) = (Vec::new(), Vec::new());
     for (name, event) in properties.get("Events").map(mapping).transpose()?.into_iter().flatten() {
         let name = text(name).with_context(|| logical_id.to_owned())?;
         let path = format!("{logical_id}.Events.{name}");
         match event.get("Type").and_then(Value::as_str) {
-            Some("HttpApi") => serves_http = true,
+            Some("HttpApi") => http_routes.push(sources::http_route(template, path, event)?),
             Some("SQS") => queue_mappings.push(sources::queue(template, name, path, event)?),
             Some("DynamoDB") => stream_mappings.push(sources::stream(template, name, path, event)?),
             Some("Schedule") => schedules.push(sources::schedule(template, logical_id, name, path, event)?),
@@ -229,7 +229,7 @@ fn function(template: &Evaluator, logical_id: &str, resource: &Value) -> anyhow:
         memory_mb: node.number("MemorySize")?.unwrap_or(MEMORY_MB_DEFAULT),
         timeout: seconds(node.number("Timeout")?.unwrap_or(TIMEOUT_SECS_DEFAULT)),
         environment,
-        serves_http,
+        http_routes,
         queue_mappings,
         stream_mappings,
         schedules,

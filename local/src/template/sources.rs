@@ -8,6 +8,7 @@ use serde_yaml_ng::Value;
 use super::resources::{Node, seconds};
 use super::value::Evaluator;
 use super::{ACCOUNT, QueueMapping, REGION, STACK_NAME, Schedule, StreamMapping};
+use crate::gateway::DEFAULT_ROUTE;
 use crate::stream::{BATCH_SIZE_MAX, Filter};
 
 /// The batch size of a queue where a mapping does not set one (Lambda API reference).
@@ -20,6 +21,22 @@ const PARALLELIZATION_FACTOR_MAX: u32 = 10;
 const RETRY_ATTEMPTS_MAX: u32 = 10_000;
 /// The range of ages that a mapping may set, in seconds (Lambda API reference): a minute to a week.
 const RECORD_AGE_SECS: (u32, u32) = (60, 604_800);
+
+/// An event of the type `HttpApi`: the key of its route. Without method and path it is the API's `$default`, as SAM has it.
+pub(super) fn http_route(template: &Evaluator, path: String, event: &Value) -> anyhow::Result<String> {
+    // The API has no stand-in of its own to be referred to: there is one.
+    let without_api = event.get("Properties").and_then(Value::as_mapping).map(|properties| {
+        let others = properties.iter().filter(|(name, _)| name.as_str() != Some("ApiId"));
+        Value::Mapping(others.map(|(name, value)| (name.clone(), value.clone())).collect())
+    });
+    let event = Value::Mapping([("Properties".into(), without_api.unwrap_or_default())].into_iter().collect());
+    let node = properties(template, path, &event, &["Method", "Path"])?;
+    match (node.text_if_any("Method")?, node.text_if_any("Path")?) {
+        (None, None) => Ok(DEFAULT_ROUTE.to_owned()),
+        (Some(method), Some(path)) => Ok(format!("{} {path}", method.to_ascii_uppercase())),
+        _ => bail!("{} has one of Method and Path, and needs both", node.path("Properties")),
+    }
+}
 
 /// An event of the type `SQS`.
 pub(super) fn queue(template: &Evaluator, name: &str, path: String, event: &Value) -> anyhow::Result<QueueMapping> {

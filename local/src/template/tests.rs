@@ -57,7 +57,12 @@ fn the_functions_are_those_of_the_template() {
         (template.function("IngestFunction").unwrap(), template.function("ConsumeFunction").unwrap());
     assert_eq!((ingest.binary.as_str(), ingest.memory_mb, ingest.timeout.as_secs()), ("ingest", 256, 10));
     assert_eq!((consume.binary.as_str(), consume.memory_mb, consume.timeout.as_secs()), ("consume", 512, 60));
-    assert_eq!((ingest.serves_http, consume.serves_http), (true, false));
+    assert_eq!((ingest.http_routes.as_slice(), consume.http_routes.len()), (&["$default".to_owned()][..], 0));
+    let receipts = template.function("ReceiptsFunction").unwrap();
+    assert_eq!(
+        (receipts.binary.as_str(), receipts.http_routes.as_slice()),
+        ("receipts", &["ANY /v1/receipts/{path+}".to_owned()][..])
+    );
     let pairs = |function: &Function| -> Vec<String> {
         function.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()
     };

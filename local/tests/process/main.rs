@@ -16,6 +16,7 @@ mod proc;
 mod process;
 mod promises;
 mod proxy;
+mod receipts;
 mod refusals;
 mod resources;
 mod stand_ins;

@@ -7,10 +7,15 @@ use serde_yaml_ng::Value;
 use super::document::{Document, at, items, pattern, target, text};
 
 /// What the adapters call: role, resource, and the actions on it.
-const CALLS: [(&str, &str, &[&str]); 8] = [
+const CALLS: [(&str, &str, &[&str]); 12] = [
     ("IngestRole", "EventsQueue", &["sqs:SendMessage"]),
     ("IngestRole", "EventsTable", &["dynamodb:GetItem"]),
     ("IngestRole", "SpillTable", &["dynamodb:PutItem"]),
+    ("ReceiptsRole", "EventsTable", &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]),
+    ("ReceiptsRole", "DeadLettersTable", &["dynamodb:BatchGetItem"]),
+    // What it tells of events that are on their way is that nothing is found of them.
+    ("ReceiptsRole", "SpillTable", &[]),
+    ("ReceiptsRole", "EventsQueue", &[]),
     ("ConsumeRole", "EventsQueue", MESSAGES),
     ("ConsumeRole", "QuarantineQueue", MESSAGES),
     (

@@ -129,6 +129,7 @@ fn check_metric(document: &Document, id: &str, named: &Named, found: &mut Vec<St
         let names: &[&str] = match value("service") {
             Some("ingest") => &metric::OF_INGEST,
             Some("consume") => &metric::OF_CONSUME,
+            Some("receipts") => &metric::OF_RECEIPTS,
             _ => &[],
         };
         let reason = value("reason").is_none_or(|reason| Reason::ALL.iter().any(|known| known.tag() == reason));

@@ -34,10 +34,11 @@ fn check_variables(template: &Template, document: &Document, found: &mut Vec<Str
     let globals = at_variables(document.at(&["Globals", "Function"]));
     for function in &template.functions {
         let id = function.logical_id.as_str();
-        // That nothing is set is refused by both, but only after everything was looked up.
+        // That nothing is set is refused by each, but only after everything was looked up.
         let read = match function.binary.as_str() {
             "ingest" => names_read(|lookup| drop(ingest::config::Config::from_lookup(lookup))),
             "consume" => names_read(|lookup| drop(consume::config::Config::from_lookup(lookup))),
+            "receipts" => names_read(|lookup| drop(receipts::config::Config::from_lookup(lookup))),
             other => {
                 found.push(format!("{id}: nothing is known of the binary {other}"));
                 continue;

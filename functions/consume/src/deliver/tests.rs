@@ -10,7 +10,7 @@ use crate::incoming::SpilledRecord;
 use crate::queue::{Deferral, Outgoing};
 use crate::table::{Attributes, Guard, Insert, Item, Key, Replace};
 
-/// A table that panics over items with `killer` in their key.
+/// A table that panics over items with `killer` in their key, and never takes lists with `stuck` in theirs.
 #[derive(Default)]
 struct Memory(Mutex<BTreeMap<Key, Item>>);
 
@@ -24,6 +24,10 @@ impl Table for &Memory {
         let mut table = self.0.lock().unwrap();
         let mut results = Vec::new();
         for item in items {
+            if item.key.pk.contains("#RECEIPT#stuck") {
+                results.push(Insert::Failed(Cause::Throttled));
+                continue;
+            }
             let exists = table.contains_key(&item.key);
             results.push(if exists { Insert::Exists } else { Insert::Done });
             table.entry(item.key.clone()).or_insert_with(|| item.clone());
@@ -144,6 +148,24 @@ async fn an_insert_that_has_its_effect_only_after_the_event_was_erased_finds_its
         let again = Delivery { receive_count: 2, ..event.clone() };
         assert_eq!(consume(&world).deliver(&[again], deadline()).await.erased, 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_items_could_not_be_listed_goes_back_alone() {
+    let world = World::default();
+    let listed = |id: &str, receipt: &str| {
+        let mut delivery = delivery(id);
+        let mut body: serde_json::Value = serde_json::from_str(&delivery.body).unwrap();
+        body["lists_items"] = serde_json::json!(true);
+        body["receipt"] = serde_json::json!(receipt);
+        delivery.body = body.to_string();
+        delivery
+    };
+    let deliveries = [listed("a", "r1"), listed("b", "stuck"), listed("c", "r2")];
+    let report = consume(&world).deliver(&deliveries, deadline()).await;
+    assert_eq!((failed(&report), report.stored), (vec![1], 3));
+    let lists = world.events.0.lock().unwrap().keys().filter(|key| key.sk.starts_with("RECEIPT#")).count();
+    assert_eq!(lists, 2);
 }
 
 /// A message that gives a user as many traits as `names` says.

@@ -1,0 +1,102 @@
+//! Questions to `receipts` that take much memory, each with the items that the answer has to read.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use consume::receipts::item;
+use serde_json::json;
+use shared::clock::{Clock, SystemClock, Timestamp};
+use shared::event::{Event, Identity, Kind};
+use shared::limits::BATCH_EVENTS_MAX;
+use shared::message::Message;
+use shared::receipt::Receipt;
+
+use crate::requests::called;
+
+/// A question.
+pub(crate) struct Question {
+    pub(crate) name: &'static str,
+    /// The event's JSON.
+    pub(crate) event: Vec<u8>,
+    /// What is in the table beforehand.
+    pub(crate) items: Vec<HashMap<String, AttributeValue>>,
+}
+
+const JSON: &str = "application/json";
+
+fn listed(index: usize, received_at: Timestamp, wide: usize) -> Event {
+    Event {
+        index: u32::try_from(index).unwrap(),
+        id: format!("{index:0wide$}"),
+        identity: Identity::Window,
+        kind: Kind::Track,
+        subject: format!("{index:0wide$}"),
+        name: None,
+        target: None,
+        data: None,
+        context: None,
+        extra: None,
+        client_time: None,
+        sent_at: None,
+        timestamp: received_at,
+    }
+}
+
+/// A receipt with as many items as there can be, their ids as long as a message has room for, and nothing found of them.
+fn receipt(request: usize) -> Question {
+    let mut message = Receipt::asking("dev", SystemClock.now());
+    message.receipt = format!("of-{request}");
+    message.lists_items = true;
+    let wide = (request / BATCH_EVENTS_MAX / 2).min(400);
+    let events: Vec<Event> = (0..BATCH_EVENTS_MAX).map(|index| listed(index, message.received_at, wide)).collect();
+    let issued = Receipt::issue(&message, &events, &[]);
+    assert!(issued.is_short);
+    let lists = events.chunks(250).map(|events| Message { events: events.to_vec(), ..message.clone() });
+    let items = lists.map(|message| {
+        let item = item(&message).unwrap();
+        let text = |name: &str, text: &str| (name.to_owned(), AttributeValue::S(text.to_owned()));
+        HashMap::from([
+            text("pk", &item.key.pk),
+            text("sk", &item.key.sk),
+            text("list", item.attributes["list"].text().unwrap()),
+        ])
+    });
+    let items = items.collect();
+    let path = format!("/v1/receipts/{}", issued.id);
+    let event = called("a receipt with 2,500 items that wait", "GET", &path, JSON, "", false).event;
+    Question { name: "a receipt with 2,500 items that wait", event, items }
+}
+
+fn missing(name: &'static str, body: &str) -> Question {
+    let event = called(name, "POST", "/v1/receipts/missing", JSON, body, false).event;
+    Question { name, event, items: vec![] }
+}
+
+/// Every shape, for a request and an event of the largest size allowed.
+pub(crate) fn all(request: usize, event: usize) -> Vec<Question> {
+    let each = (request - 100) / BATCH_EVENTS_MAX - 80;
+    let ids = |index: usize| {
+        let filling = "x".repeat((each / 2).min(380));
+        json!({"userId": format!("{filling}{index}"), "messageId": format!("{filling}{index}"), "timestamp": index})
+    };
+    let many: Vec<_> = (0..BATCH_EVENTS_MAX).map(ids).collect();
+    let members: String = (0..).map(|n| format!("\"{n:x}\":1,")).take(event / 12).collect();
+    let outer: String = (0..).map(|n| format!("\"{n:x}\":1,")).take(request / 12).collect();
+    let one = format!("{{{members}\"userId\":\"u\",\"messageId\":\"m\"}}");
+    let one = &one[..];
+    let large = vec![one; (request - 100) / (one.len() + 1)].join(",");
+    vec![
+        receipt(request),
+        missing("2,500 events by their ids", &json!({"batch": many}).to_string()),
+        missing("events of members that nobody reads", &format!(r#"{{"batch":[{large}]}}"#)),
+        missing(
+            "events with lists for ids",
+            &format!(r#"{{"batch":[{{"userId":"u","messageId":[{}1]}}]}}"#, "1,".repeat((event - 100) / 2)),
+        ),
+        missing(
+            "members that nobody reads, beside one event",
+            &format!(r#"{{{outer}"batch":[{{"userId":"u","messageId":"m"}}]}}"#),
+        ),
+        missing("a batch of numbers", &format!(r#"{{"batch":[{}1]}}"#, "1,".repeat(request / 2 - 20))),
+    ]
+}
