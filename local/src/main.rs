@@ -163,6 +163,7 @@ fn introduce(voice: &Voice, running: &Parts, serve: &Serve) {
     let (sqs, dynamodb) = running.endpoints();
     if let Some(api) = &api {
         voice.say(format!("HTTP API   {api}"));
+        voice.say(format!("console    {api}/console"));
     }
     voice.say(format!("SQS        {sqs}"));
     voice.say(format!("DynamoDB   {dynamodb}"));

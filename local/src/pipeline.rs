@@ -11,11 +11,12 @@ use shared::clock::Clock;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::ahead::Ahead;
 use crate::gateway::{Gateway, GatewaySpec};
 use crate::lambda::{FunctionSpec, Lambda, Sink};
 use crate::running::Running;
 use crate::template::{Function, QueueMapping, Settings, StreamMapping, Template};
-use crate::{TEMPLATE, clients, dynamodb, mapping, provision, schedule, sqs, stream};
+use crate::{TEMPLATE, clients, console, dynamodb, mapping, provision, schedule, sqs, stream};
 
 /// How the pipeline is to run.
 #[derive(Clone)]
@@ -52,7 +53,7 @@ pub struct Detours {
 /// A pipeline that runs.
 pub struct Pipeline {
     gateway: Gateway,
-    /// Whatever invokes the functions besides the gateway: queues, streams and schedules.
+    /// Whatever invokes the functions besides the gateway, queues, streams and schedules; and what watches them.
     sources: Vec<Running>,
     lambda: Lambda,
     stand_ins: StandIns,
@@ -81,6 +82,8 @@ impl Pipeline {
         let gateway_listener = listen(options.port, "--port").await?;
         let command = options.command.clone();
         let Detours { functions_sqs, functions_dynamodb, mappings_sqs } = options.detours.clone();
+        let clock = Arc::new(Ahead::new(Arc::clone(&options.clock)));
+        let options = Options { clock: Arc::<Ahead>::clone(&clock), ..options };
         let stand_ins = StandIns::start(options).await?;
         let StandIns { sqs, dynamodb, template, .. } = &stand_ins;
 
@@ -91,12 +94,17 @@ impl Pipeline {
             ("AWS_LAMBDA_LOG_LEVEL".to_owned(), "DEBUG".to_owned()),
         ];
         let specs = template.functions.iter().map(|function| spec(function, &command, &endpoints));
-        let lambda = Lambda::start(specs, sink);
+        let ear = console::Ear::default();
+        let lambda = Lambda::start(specs, ear.tap(sink));
         let polled = clients::sqs(&mappings_sqs.unwrap_or_else(|| sqs.endpoint()));
-        let sources = start_sources(template, &polled, &dynamodb.streams(), &lambda).await?;
+        let mut sources = start_sources(template, &polled, &dynamodb.streams(), &lambda).await?;
         let front = template.functions.iter().find(|function| function.serves_http);
         let front = front.context("no function of the template serves the HTTP API")?.binary.clone();
-        let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), GatewaySpec::new(front))?;
+        let parts = console::Parts { ear, template, sqs, dynamodb, lambda: lambda.clone(), clock };
+        let (routes, watch) = console::start(parts)?;
+        sources.push(watch);
+        let spec = GatewaySpec { routes, ..GatewaySpec::new(front) };
+        let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), spec)?;
         Ok(Self { gateway, sources, lambda, stand_ins })
     }
 
@@ -104,6 +112,12 @@ impl Pipeline {
     #[must_use]
     pub fn api(&self) -> String {
         format!("http://{}", self.gateway.address())
+    }
+
+    /// Where the console is.
+    #[must_use]
+    pub fn console(&self) -> String {
+        format!("{}/console", self.api())
     }
 
     /// Where SQS is.

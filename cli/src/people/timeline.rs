@@ -129,17 +129,15 @@ pub async fn page(events: &impl Events, query: &Query, after: Option<&Cursor>) -
     }
     let Some(range) = range(query, after) else { return Ok(Page { events: vec![], next: None }) };
     let range = &range;
-    let slices: Vec<(&String, Slice)> = stream::iter(&query.ids)
-        .map(|id| async move {
-            // The place itself may be among them.
-            let slice = events.slice(&partition(&query.project, id), range, query.order, query.count + 1).await;
-            let unread =
-                |cause| Error::Unread { what: "the events", project: query.project.clone(), id: id.clone(), cause };
-            Ok::<_, Error>((id, slice.map_err(unread)?))
-        })
-        .buffered(IDS_AT_A_TIME)
-        .try_collect()
-        .await?;
+    let reads = query.ids.iter().map(|id| async move {
+        // The place itself may be among them.
+        let slice = events.slice(&partition(&query.project, id), range, query.order, query.count + 1).await;
+        let unread = |cause| Error::Unread { what: "the events", project: query.project.clone(), id: id.clone(), cause };
+        Ok::<_, Error>((id, slice.map_err(unread)?))
+    });
+    // All made before the first is awaited: a future that holds the closure could not be sent to another thread.
+    let reads: Vec<_> = reads.collect();
+    let slices: Vec<(&String, Slice)> = stream::iter(reads).buffered(IDS_AT_A_TIME).try_collect().await?;
     Ok(merge(slices, query, after))
 }
 
