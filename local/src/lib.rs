@@ -4,7 +4,6 @@
 //! [`stream`], [`schedule`], [`sqs`] and [`dynamodb`], each usable alone; `console` is a page that shows
 //! all of it at work. Everything listens on 127.0.0.1 only.
 
-mod ahead;
 pub mod clients;
 mod console;
 pub mod dynamodb;

@@ -11,7 +11,6 @@ use shared::clock::Clock;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::ahead::Ahead;
 use crate::gateway::{Gateway, GatewaySpec};
 use crate::lambda::{FunctionSpec, Lambda, Sink};
 use crate::running::Running;
@@ -82,8 +81,6 @@ impl Pipeline {
         let gateway_listener = listen(options.port, "--port").await?;
         let command = options.command.clone();
         let Detours { functions_sqs, functions_dynamodb, mappings_sqs } = options.detours.clone();
-        let clock = Arc::new(Ahead::new(Arc::clone(&options.clock)));
-        let options = Options { clock: Arc::<Ahead>::clone(&clock), ..options };
         let stand_ins = StandIns::start(options).await?;
         let StandIns { sqs, dynamodb, template, .. } = &stand_ins;
 
@@ -100,7 +97,7 @@ impl Pipeline {
         let mut sources = start_sources(template, &polled, &dynamodb.streams(), &lambda).await?;
         let front = template.functions.iter().find(|function| function.serves_http);
         let front = front.context("no function of the template serves the HTTP API")?.binary.clone();
-        let parts = console::Parts { ear, template, sqs, dynamodb, lambda: lambda.clone(), clock };
+        let parts = console::Parts { ear, template, sqs, dynamodb, lambda: lambda.clone() };
         let (routes, watch) = console::start(parts)?;
         sources.push(watch);
         let spec = GatewaySpec { routes, ..GatewaySpec::new(front) };

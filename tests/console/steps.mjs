@@ -259,6 +259,24 @@ export async function isLegible(visitor, { dark }) {
   }
 }
 
+// Half a minute of traffic, in the middle of an outage.
+export async function posesForAPicture(visitor) {
+  await visitor.sends({ call: 'Segment batch, one item refused' });
+  await visitor.sends({ call: 'Vero event', times: 3 });
+  for (const times of [12, 25, 18, 40, 22, 35, 28, 16]) {
+    await visitor.sends({ call: times % 4 ? 'Segment track' : 'Segment page', times });
+    await visitor.page.waitForTimeout(2_000);
+  }
+  await visitor.turns('dynamodb', true);
+  for (const times of [24, 30, 21, 26]) {
+    await visitor.sends({ times });
+    await visitor.page.waitForTimeout(2_000);
+  }
+  await visitor.isCurrent();
+  await visitor.sees('#verdict', /^✓ Nothing is lost: what waits was found/);
+  await visitor.page.locator('html').evaluate((html) => html.scrollTo(0, 0));
+}
+
 export async function noticesThatThePipelineIsGone(visitor) {
   await visitor.sees('#contact', /No contact with the pipeline/);
   await visitor.sees('#health', /no contact/);

@@ -96,8 +96,8 @@ export class Visitor {
     const deadline = Date.now() + PATIENCE_MS;
     while (await this.figure('waiting')) {
       assert.ok(Date.now() < deadline, 'something waits for ever');
-      const skip = this.page.locator('#skip:enabled');
-      if (await skip.count()) await skip.click({ timeout: 1_000 }).catch(() => {});
+      const reveal = this.page.locator('#reveal:enabled');
+      if (await reveal.count()) await reveal.click({ timeout: 1_000 }).catch(() => {});
       await this.page.waitForTimeout(300);
     }
     await this.sees('#verdict', /^✓ Nothing is lost: each/);
@@ -112,6 +112,8 @@ export class Visitor {
   async photographs(name, options = { fullPage: true }) {
     if (!this.folder) return;
     await mkdir(this.folder, { recursive: true });
+    // Otherwise the header stands where the page was scrolled to.
+    if (options.fullPage) await this.page.locator('html').evaluate((html) => html.scrollTo(0, 0));
     await this.page.screenshot({ path: join(this.folder, `${name}.png`), animations: 'disabled', ...options });
   }
 }

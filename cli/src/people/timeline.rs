@@ -132,7 +132,8 @@ pub async fn page(events: &impl Events, query: &Query, after: Option<&Cursor>) -
     let reads = query.ids.iter().map(|id| async move {
         // The place itself may be among them.
         let slice = events.slice(&partition(&query.project, id), range, query.order, query.count + 1).await;
-        let unread = |cause| Error::Unread { what: "the events", project: query.project.clone(), id: id.clone(), cause };
+        let unread =
+            |cause| Error::Unread { what: "the events", project: query.project.clone(), id: id.clone(), cause };
         Ok::<_, Error>((id, slice.map_err(unread)?))
     });
     // All made before the first is awaited: a future that holds the closure could not be sent to another thread.

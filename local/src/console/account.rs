@@ -96,7 +96,8 @@ impl Account {
     /// An item has come to a fate. The first that is told stands, but for a dead letter, which may be stored after all
     /// when it is sent round again.
     pub(super) fn settle(&mut self, origin: &str, fate: Fate) {
-        let Some((receipt, Ok(index))) = origin.rsplit_once('.').map(|(receipt, index)| (receipt, index.parse())) else {
+        let Some((receipt, Ok(index))) = origin.rsplit_once('.').map(|(receipt, index)| (receipt, index.parse()))
+        else {
             return;
         };
         let request = self.request(receipt);

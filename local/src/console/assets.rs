@@ -37,7 +37,9 @@ const FILES: [(&str, &str, &str); 12] = [
 pub(super) fn file(name: &str) -> Response {
     match FILES.iter().find(|(known, _, _)| *known == name) {
         Some((_, content_type, text)) => secured(([(CONTENT_TYPE, *content_type)], *text).into_response()),
-        None => secured((StatusCode::NOT_FOUND, "There is no such page. The console is at /console.\n").into_response()),
+        None => {
+            secured((StatusCode::NOT_FOUND, "There is no such page. The console is at /console.\n").into_response())
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// What one more look finds, beginning with nothing.
     pub(super) fn look_again(&mut self) -> Look {
-        Look { before: std::mem::take(&mut self.messages), found: HashMap::new() }
+        Look { before: std::mem::take(&mut self.messages), found: HashMap::new(), missed: false }
     }
 
     /// Keeps what a look has found. Whatever it has not found again is let go.
@@ -74,12 +74,24 @@ impl Waiting {
 pub(super) struct Look {
     before: HashMap<String, Contents>,
     found: HashMap<String, Contents>,
+    missed: bool,
 }
 
 impl Look {
+    /// Something may be there that was not looked at.
+    pub(super) fn missed_some(&mut self) {
+        self.missed = true;
+    }
+
+    /// Whether everything was looked at.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.missed
+    }
+
     /// A message was found.
     pub(super) fn found(&mut self, message_id: &str, body: &str) {
         if self.found.len() >= MESSAGES_MAX {
+            self.missed = true;
             return;
         }
         let contents = self.before.remove(message_id).unwrap_or_else(|| Contents::read(body));
@@ -95,7 +107,10 @@ mod tests {
     fn a_look_finds_the_items_of_each_message_and_forgets_those_that_have_gone() {
         let mut waiting = Waiting::default();
         let mut look = waiting.look_again();
-        look.found("a", r#"{"version":1,"receipt":"r1","events":[{"index":0,"id":"m"},{"index":2}],"refused":[{"index":1}]}"#);
+        look.found(
+            "a",
+            r#"{"version":1,"receipt":"r1","events":[{"index":0,"id":"m"},{"index":2}],"refused":[{"index":1}]}"#,
+        );
         look.found("b", "no message");
         waiting.keep(look);
         let mut places: Vec<_> = waiting.places().collect();

@@ -63,13 +63,15 @@ mod tests {
         for name in ["localhost", "LOCALHOST:3000", "127.0.0.1:3000", "[::1]", "[::1]:80"] {
             assert!(ours(&[(header::HOST, name)], true), "{name}");
         }
-        for name in ["", "evil.example", "evil.example:3000", "127.0.0.1.evil.example", "localhost.", "[::1]:x", "10.0.0.1"]
+        for name in
+            ["", "evil.example", "evil.example:3000", "127.0.0.1.evil.example", "localhost.", "[::1]:x", "10.0.0.1"]
         {
             assert!(!ours(&[(header::HOST, name)], false), "{name}");
         }
         assert!(!ours(&[], true));
         assert!(ours(&[host.clone(), (header::ORIGIN, "http://127.0.0.1:3000")], true));
-        for origin in ["null", "http://evil.example", "http://127.0.0.1:5173", "http://localhost:3000", "https://127.0.0.1:3000"]
+        for origin in
+            ["null", "http://evil.example", "http://127.0.0.1:5173", "http://localhost:3000", "https://127.0.0.1:3000"]
         {
             assert!(!ours(&[host.clone(), (header::ORIGIN, origin)], true), "{origin}");
         }

@@ -61,7 +61,8 @@ pub(super) async fn list(
         let days = Days::new(day, day).map_err(|error| refused(&error))?;
         let mut of_day: Vec<Head> = Vec::new();
         for project in [of.project.as_str(), UNKNOWN_PROJECT] {
-            let filter = Filter { project: project.to_owned(), days, reason: None, source: None, state: None, like: None };
+            let filter =
+                Filter { project: project.to_owned(), days, reason: None, source: None, state: None, like: None };
             let found = dead_letters::list(&console.letters, &filter).take(OF_A_DAY_MAX);
             let found: Vec<Head> = found.try_collect().await.map_err(|error| refused(&error))?;
             more |= found.len() == OF_A_DAY_MAX;

@@ -34,7 +34,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::limits::EVENT_BYTES_DEFAULT;
 
-use crate::ahead::Ahead;
 use crate::lambda::{Lambda, Sink, epoch_millis};
 use crate::running::Running;
 use crate::template::Template;
@@ -66,8 +65,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) sqs: &'a sqs::Server,
     pub(crate) dynamodb: &'a dynamodb::Server,
     pub(crate) lambda: Lambda,
-    /// The queues' clock.
-    pub(crate) clock: Arc<Ahead>,
 }
 
 /// What a call needs.
@@ -88,7 +85,7 @@ struct Console {
 /// # Errors
 /// The template lacks a table or a queue.
 pub(crate) fn start(parts: Parts<'_>) -> anyhow::Result<(Router, Running)> {
-    let Parts { ear: Ear { picture }, template, sqs, dynamodb, lambda, clock } = parts;
+    let Parts { ear: Ear { picture }, template, sqs, dynamodb, lambda } = parts;
     let table = |id: &str| {
         template.table(id).map(|table| table.name.clone()).with_context(|| format!("the template has no {id}"))
     };
@@ -112,7 +109,7 @@ pub(crate) fn start(parts: Parts<'_>) -> anyhow::Result<(Router, Running)> {
         lambda,
         function,
         window: sqs.window(),
-        clock,
+        queues: [events_queue.name.clone(), quarantine.name.clone()],
         picture: picture.clone(),
         broken: Default::default(),
     };
@@ -136,7 +133,7 @@ fn routes(console: Console) -> Router {
         .route("/console/{file}", get(async |Path(file): Path<String>| assets::file(&file)))
         .route("/console/api/state", get(state))
         .route("/console/api/switches/{part}", post(turn))
-        .route("/console/api/skip", post(skip))
+        .route("/console/api/reveal", post(reveal))
         .route("/console/api/letters", get(letters::list))
         .route("/console/api/letter", get(letters::one))
         .route("/console/api/letter/test", get(letters::test))
@@ -192,8 +189,11 @@ async fn turn(
 #[derive(Deserialize)]
 struct Nothing {}
 
-/// Lets the time-outs of messages pass.
-async fn skip(State(console): State<Arc<Console>>, Json(Nothing {}): Json<Nothing>) -> Json<Value> {
-    let skipped = console.switches.skip();
-    Json(json!({"skipped_ms": u64::try_from(skipped.as_millis()).unwrap_or(u64::MAX)}))
+/// Lets hidden messages be received again.
+///
+/// # Errors
+/// The queues have stopped.
+async fn reveal(State(console): State<Arc<Console>>, Json(Nothing {}): Json<Nothing>) -> Result<Json<Value>, Refused> {
+    let revealed = console.switches.reveal().map_err(|refusal| Refused::away(refusal.to_string()))?;
+    Ok(Json(json!({"revealed": revealed})))
 }

@@ -20,6 +20,8 @@ pub(super) struct Places {
     /// When the last message that is hidden can be received again, in Unix milliseconds by the queues' clock; 0 if none
     /// is hidden.
     pub(super) hidden_until: i64,
+    /// Whether everything was looked at.
+    pub(super) whole: bool,
 }
 
 /// Everything, behind one lock.
@@ -89,7 +91,8 @@ impl State {
         self.places = places;
         self.found = self.account.open_among(self.waiting.places());
         let totals = self.account.totals();
-        self.looks_without_all = if self.found < totals.open() { self.looks_without_all + 1 } else { 0 };
+        let lacks_some = places.whole && self.found < totals.open();
+        self.looks_without_all = if lacks_some { self.looks_without_all + 1 } else { 0 };
         let all = |depth: Depth| (depth.visible + depth.in_flight + depth.delayed) as u64;
         let Totals { acknowledged, stored, duplicate, erased, dead } = totals;
         self.history.add(Sample {
@@ -132,6 +135,7 @@ impl State {
                 "waiting": totals.open(),
                 "found": self.found.min(totals.open()),
                 "looks_without_all": self.looks_without_all,
+                "all_looked_at": self.places.whole,
             },
             "places": {
                 "queue": depth(self.places.queue),
@@ -155,23 +159,28 @@ mod tests {
     #[test]
     fn what_is_acknowledged_is_stored_dead_or_found_waiting() {
         let mut state = State::default();
-        let line = r#"{"message":"answered","method":"POST","path":"/v1/batch","status":200,"receipt":"r1","events":3}"#;
+        let line =
+            r#"{"message":"answered","method":"POST","path":"/v1/batch","status":200,"receipt":"r1","events":3}"#;
         state.tell(1, "ingest", line);
         let mut look = state.waiting.look_again();
         look.found("id", r#"{"receipt":"r1","events":[{"index":0},{"index":1}]}"#);
         state.waiting.keep(look);
-        state.looked(1, Places::default());
+        state.looked(1, Places { whole: true, ..Places::default() });
         let account = |state: &State| state.json(0, 0)["account"].clone();
         let expected = json!({"acknowledged": 3, "stored": 0, "duplicate": 0, "erased": 0, "dead": 0, "waiting": 3,
-            "found": 2, "looks_without_all": 1});
+            "found": 2, "looks_without_all": 1, "all_looked_at": true});
         assert_eq!(account(&state), expected);
 
         state.tell(2, "consume", r#"{"message":"event","outcome":"stored","kind":"track","origin":"r1.2"}"#);
         // The whole message is buried.
-        state.tell(2, "consume", r#"{"message":"dead-lettered","reason":"crashed_consumer","id":"m:id","level":"WARN"}"#);
-        state.looked(2, Places::default());
+        state.tell(
+            2,
+            "consume",
+            r#"{"message":"dead-lettered","reason":"crashed_consumer","id":"m:id","level":"WARN"}"#,
+        );
+        state.looked(2, Places { whole: true, ..Places::default() });
         let expected = json!({"acknowledged": 3, "stored": 1, "duplicate": 0, "erased": 0, "dead": 2, "waiting": 0,
-            "found": 0, "looks_without_all": 0});
+            "found": 0, "looks_without_all": 0, "all_looked_at": true});
         assert_eq!(account(&state), expected);
         assert_eq!(state.json(1, 0)["history"].as_array().map(Vec::len), Some(1));
     }

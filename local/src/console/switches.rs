@@ -1,19 +1,14 @@
 //! The switches that break something: SQS refuses, DynamoDB throttles, the consumer crashes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
 use super::account::Totals;
 use super::picture::Picture;
-use crate::ahead::Ahead;
 use crate::dynamodb::{self, Fault, Injected, Refusal, Target};
 use crate::lambda::{Lambda, epoch_millis};
 use crate::sqs::{self, Scope, Window};
-
-/// The farthest that one skip moves the queues' clock: more than the longest wait of a message.
-const SKIP_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +47,8 @@ pub(super) struct Switches {
     /// The name of the function that can be crashed.
     pub(super) function: String,
     pub(super) window: Window,
-    /// The queues' clock.
-    pub(super) clock: Arc<Ahead>,
+    /// The names of the queues.
+    pub(super) queues: [String; 2],
     pub(super) picture: Picture,
     pub(super) broken: Mutex<[Option<Broken>; 3]>,
 }
@@ -92,23 +87,17 @@ impl Switches {
         *slot = breaks.then(|| Broken { since: epoch_millis(), totals, spilled, injected });
     }
 
-    /// Moves the queues' clock to when every message can be received again that waits for a time-out; 15 minutes at the
-    /// most. Returns by how much. One that a function is just working on is then delivered a second time, as it may be
-    /// on AWS.
-    pub(super) fn skip(&self) -> Duration {
-        use shared::clock::Clock as _;
-        let hidden_until = self.picture.state().hidden_until();
-        let wait = u64::try_from(hidden_until - self.clock.now().as_millis()).unwrap_or_default();
-        // A little more, for what is hidden since the last look.
-        let wait = Duration::from_millis(if wait > 0 { wait + 1_000 } else { 0 }).min(SKIP_MAX);
-        self.clock.advance(wait);
-        self.window.poke();
-        wait
+    /// Ends the wait of every message that is hidden for a while, as the end of its visibility time-out would. One that a
+    /// function is just working on is delivered a second time then. Returns how many there were.
+    ///
+    /// # Errors
+    /// The queues have stopped.
+    pub(super) fn reveal(&self) -> Result<usize, sqs::Refusal> {
+        self.queues.iter().map(|queue| self.window.reveal(queue)).sum()
     }
 
     /// Which parts are broken, and what has happened since.
     pub(super) fn json(&self) -> Value {
-        use shared::clock::Clock as _;
         let (now, spilled_now) = self.picture.state().so_far();
         let hidden_until = self.picture.state().hidden_until();
         let broken = self.broken();
@@ -127,7 +116,7 @@ impl Switches {
             "sqs": one(Part::Sqs),
             "dynamodb": one(Part::DynamoDb),
             "consume": one(Part::Consume),
-            "hidden_for_ms": (hidden_until - self.clock.now().as_millis()).max(0),
+            "hidden_for_ms": (hidden_until - epoch_millis()).max(0),
         })
     }
 

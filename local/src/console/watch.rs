@@ -43,8 +43,12 @@ pub(super) fn start(watched: Watched, picture: Picture) -> Running {
 
 async fn look(watched: &Watched, picture: &Picture) {
     // Before the queues, since that is the way of a message that the sweep moves.
-    let spilled = timeout(SPILL_LIMIT, spilled(&watched.spill)).await.unwrap_or_default();
+    let spilled = timeout(SPILL_LIMIT, spilled(&watched.spill)).await.ok().flatten();
     let mut look = picture.state().waiting.look_again();
+    if spilled.is_none() {
+        look.missed_some();
+    }
+    let spilled = spilled.unwrap_or_default();
     let mut hidden_until = 0;
     let mut queue = |name: &str, look: &mut Look| {
         let depth = watched.window.look(name, |message| {
@@ -60,19 +64,22 @@ async fn look(watched: &Watched, picture: &Picture) {
     }
     let hidden = |depth: Depth| depth.in_flight + depth.delayed;
     let hidden_until = if hidden(waiting) + hidden(quarantine) == 0 { 0 } else { hidden_until };
+    let whole = look.is_whole();
     let mut state = picture.state();
     state.waiting.keep(look);
     let spill = spilled.len() as u64;
-    state.looked(epoch_millis(), Places { queue: waiting, quarantine, spill, hidden_until });
+    state.looked(epoch_millis(), Places { queue: waiting, quarantine, spill, hidden_until, whole });
 }
 
-/// The messages in the spill table, by id. A message whose parts do not all come in these pages cannot be read then, and
-/// is a message all the same.
-async fn spilled(table: &DynamoTable) -> HashMap<String, String> {
+/// The messages in the spill table, by id; `None` if they could not all be read.
+async fn spilled(table: &DynamoTable) -> Option<HashMap<String, String>> {
     let mut parts: HashMap<String, Vec<(String, String)>> = HashMap::new();
     let mut after = None;
-    for _ in 0..SPILL_PAGES_MAX {
-        let Ok(page) = table.scan(after.as_ref()).await else { break };
+    for page in 0.. {
+        if page == SPILL_PAGES_MAX {
+            return None;
+        }
+        let page = table.scan(after.as_ref()).await.ok()?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         for (key, attributes) in page {
@@ -86,5 +93,5 @@ async fn spilled(table: &DynamoTable) -> HashMap<String, String> {
         parts.sort_unstable_by_key(|(number, _)| number.parse().unwrap_or(u32::MAX));
         (id, parts.into_iter().map(|(_, body)| body).collect())
     };
-    parts.into_iter().map(joined).collect()
+    Some(parts.into_iter().map(joined).collect())
 }

@@ -272,7 +272,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn wake_all(&self) {
+    fn wake_all(&self) {
         for arrival in self.arrivals().values() {
             arrival.notify_waiters();
         }

@@ -1,8 +1,9 @@
-// A small chart of the last five minutes, with axes that can be read.
+// A small chart of the last minutes, five at the most, with axes that can be read.
 
 import { clock, count, h, say, svg } from './dom.js';
 
-const SPAN_MS = 300_000;
+const MINUTE_MS = 60_000;
+const MINUTES_MAX = 5;
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [560, 150, 38, 8, 10, 22];
 
 // Up to five round numbers from 0 to at least `most`.
@@ -13,27 +14,31 @@ export function ticks(most) {
 
 export function showChart(figure, { title, series }) {
   const now = Math.max(0, ...series.flatMap(({ points }) => points.slice(-1).map(({ at }) => at)));
-  const shown = series.map((one) => ({ ...one, points: one.points.filter(({ at }) => at >= now - SPAN_MS) }));
+  const first = Math.min(now, ...series.flatMap(({ points }) => points.slice(0, 1).map(({ at }) => at)));
+  const minutes = Math.min(MINUTES_MAX, Math.max(1, Math.ceil((now - first) / MINUTE_MS)));
+  const span = minutes * MINUTE_MS;
+  const shown = series.map((one) => ({ ...one, points: one.points.filter(({ at }) => at >= now - span) }));
   const values = ticks(Math.max(1, ...shown.flatMap(({ points }) => points.map(({ value }) => value))));
   const most = values.at(-1);
-  const x = (at) => (LEFT + (WIDTH - LEFT - RIGHT) * (1 - (now - at) / SPAN_MS)).toFixed(1);
+  const x = (at) => (LEFT + (WIDTH - LEFT - RIGHT) * (1 - (now - at) / span)).toFixed(1);
   const y = (value) => (TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / most)).toFixed(1);
 
   const latest = shown.map(({ name, points }) => `${name} ${count(points.at(-1)?.value ?? 0)}`).join(', ');
-  const drawing = svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': `${title} over the last five minutes. Now: ${latest}.` });
+  const drawing = svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': `${title} over the last ${minutes} min. Now: ${latest}.` });
   for (const value of values) {
     drawing.append(
       svg('line', { class: value ? 'grid' : 'axis', x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
       svg('text', { class: 'tick', x: LEFT - 6, y: Number(y(value)) + 4, 'text-anchor': 'end' }, count(value)),
     );
   }
-  for (let minutes = 5; minutes >= 0; minutes -= 1) {
-    const anchor = minutes === 5 ? 'start' : minutes ? 'middle' : 'end';
-    const at = x(now - minutes * 60_000);
-    drawing.append(svg('text', { class: 'tick', x: at, y: HEIGHT - 5, 'text-anchor': anchor }, minutes ? `−${minutes} min` : 'now'));
+  for (let back = 0; back <= span; back += minutes > 1 ? MINUTE_MS : MINUTE_MS / 4) {
+    const anchor = back === span ? 'start' : back ? 'middle' : 'end';
+    const words = minutes > 1 ? `−${back / MINUTE_MS} min` : `−${back / 1000} s`;
+    drawing.append(svg('text', { class: 'tick', x: x(now - back), y: HEIGHT - 5, 'text-anchor': anchor }, back ? words : 'now'));
   }
   for (const { points, tone } of shown) {
-    if (!points.length) continue;
+    // What has been nothing all the time would only hide the others.
+    if (!points.some(({ value }) => value)) continue;
     const line = points.map(({ at, value }) => `${x(at)} ${y(value)}`).join('L');
     drawing.append(svg('path', { class: `line ${tone}`, d: `M${line}` }));
     if (points.length > 1) {

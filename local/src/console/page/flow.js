@@ -6,7 +6,7 @@ import { showChart } from './chart.js';
 // What is shown, by columns in the direction in which events flow. `of` gives the figure, `total` what grows in the history.
 const COLUMNS = [
   [
-    { id: 'acknowledged', big: true, title: 'Accepted', tone: 'accent', of: (p) => p.account.acknowledged, total: 'acknowledged_total', note: 'answered 200, and durable' },
+    { id: 'acknowledged', big: true, title: 'Accepted', of: (p) => p.account.acknowledged, total: 'acknowledged_total', note: 'answered 200, and durable' },
     { id: 'refused', title: 'Refused', of: (p) => p.refused, note: 'requests answered 4xx' },
     { id: 'failed', title: 'To be sent again', of: (p) => p.failed, note: 'requests answered 503' },
   ],
@@ -27,7 +27,7 @@ const nodes = new Map();
 
 function queueNote({ visible, hidden }) {
   if (visible + hidden === 0) return 'the queue is empty';
-  const wait = hidden ? `, ${count(hidden)} of them hidden until they come again` : '';
+  const wait = hidden ? `, ${count(hidden)} hidden for now` : '';
   return `${plural(visible + hidden, 'message')} in the queue${wait}`;
 }
 
@@ -91,10 +91,11 @@ function showAccount(account) {
 }
 
 // The page's claim, in words: what waits is not what is left of the sum, but what was found in the queue and the tables.
-function verdict({ acknowledged, waiting, found, looks_without_all: looks }) {
+function verdict({ acknowledged, waiting, found, looks_without_all: looks, all_looked_at: all }) {
   if (!acknowledged) return ['', 'Nothing has been acknowledged since the start. Send an event below.'];
   if (!waiting) return ['good', '✓ Nothing is lost: each has come to exactly one fate.'];
   if (found === waiting) return ['good', '✓ Nothing is lost: what waits was found in the queue, the quarantine or the spill table.'];
+  if (!all) return ['', `Too much waits to be looked at one by one; of ${count(waiting)} events, ${count(found)} were found.`];
   if (looks < 15) return ['', 'Looking: some events are between two places.'];
   return ['bad', `✗ ${plural(waiting - found, 'event')} of those that wait cannot be found.`];
 }
@@ -105,7 +106,7 @@ function showCharts(history) {
   showChart(byId('chart-rate'), {
     title: 'Events a second',
     series: [
-      { name: 'accepted', tone: 'accent', points: difference('acknowledged_total') },
+      { name: 'accepted', tone: 'plain', points: difference('acknowledged_total') },
       { name: 'stored', tone: 'good', points: difference('stored_total') },
     ],
   });

@@ -23,7 +23,7 @@ function show(found, whom, { known, events, next }) {
     found.replaceChildren(empty(`Nothing is known of ${whom.get('id')}.`, 'An event that waits is not here yet; one that was refused is among the dead letters.'));
     return;
   }
-  const list = h('ol', { class: 'timeline' }, events.map(item));
+  const list = h('ol', { class: 'timeline', tabindex: '0', 'aria-label': 'Events, the latest first' }, events.map(item));
   const more = h('button', { type: 'button', hidden: !next }, 'Earlier events');
   more.addEventListener('click', async () => {
     more.disabled = true;

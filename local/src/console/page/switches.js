@@ -18,7 +18,7 @@ const SWITCHES = [
   {
     part: 'consume',
     title: 'The consumer crashes',
-    promise: 'consume is killed in every delivery, before its work or after it, in turn. The messages come back after their visibility time-out of six minutes, each alone; what had been stored is not stored again.',
+    promise: 'The function consume is killed in every delivery, before its work or after it, in turn. The messages come back after their visibility time-out of six minutes, each alone; what had been stored is not stored again.',
     proof: ({ acknowledged, stored }) => `Since then ${count(acknowledged)} acknowledged, ${count(stored)} stored by deliveries whose end nobody heard of.`,
   },
 ];
@@ -72,7 +72,7 @@ function show(switches) {
 
 function makeWait() {
   const text = h('p', {});
-  const button = h('button', { type: 'button', id: 'skip', click: skip }, 'Let the wait pass');
+  const button = h('button', { type: 'button', id: 'reveal', click: reveal }, 'Let the wait pass');
   const told = h('p', { class: 'muted', role: 'status' });
   wait = { text, button, told };
   byId('wait').append(text, button, told);
@@ -81,16 +81,16 @@ function makeWait() {
 function showWait(millis, hidden) {
   const waits = millis > 0 && hidden > 0;
   say(wait.text, waits
-    ? `${plural(hidden, 'message is', 'messages are')} hidden for up to ${duration(millis)}, as on AWS. Nobody has to sit that out here: the queues’ clock can be moved ahead.`
+    ? `${plural(hidden, 'message is', 'messages are')} hidden for up to ${duration(millis)}, as on AWS. Here nobody has to sit that out.`
     : 'No message waits for its time-out.');
   wait.button.disabled = !waits;
 }
 
-async function skip() {
+async function reveal() {
   try {
-    const { skipped_ms: skipped } = await call('skip', {});
-    say(wait.told, `The queues’ clock was moved ahead by ${duration(skipped)}.`);
+    const { revealed } = await call('reveal', {});
+    say(wait.told, revealed ? `${plural(revealed, 'message')} can be received again.` : 'Nothing was hidden any more.');
   } catch (error) {
-    say(wait.told, `It was not moved: ${error.message}`);
+    say(wait.told, `The wait goes on: ${error.message}`);
   }
 }
