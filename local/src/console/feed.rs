@@ -10,8 +10,8 @@ use crate::narrate::narrate;
 
 /// The most entries that are kept.
 const ENTRIES_MAX: usize = 400;
-/// The longest text of an entry, in characters; the rest of it is cut.
-const TEXT_CHARS_MAX: usize = 300;
+/// The longest text of an entry, in characters; the rest of it is cut. An error may tell its whole story.
+const TEXT_CHARS_MAX: usize = 200;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -88,7 +88,10 @@ impl Feed {
 }
 
 fn entry(what: &'static str, text: &str, project: &str, id: &str) -> Entry {
-    let cut = |text: &str| text.chars().take(TEXT_CHARS_MAX).collect();
+    let cut = |text: &str| match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    };
     Entry { seq: 0, at: 0, what, text: cut(text), project: cut(project), id: cut(id), times: 1 }
 }
 
@@ -223,6 +226,6 @@ mod tests {
         assert_eq!(feed.after(0).count(), ENTRIES_MAX);
         assert_eq!(feed.after(feed.last() - 2).count(), 2);
         feed.tell(1, "consume", &"x".repeat(10_000));
-        assert_eq!(feed.after(feed.last() - 1).next().map(|entry| entry.text.len()), Some(TEXT_CHARS_MAX));
+        assert_eq!(feed.after(feed.last() - 1).next().map(|entry| entry.text.chars().count()), Some(TEXT_CHARS_MAX + 1));
     }
 }

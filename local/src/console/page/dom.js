@@ -50,7 +50,8 @@ export const clock = (millis) => new Date(millis).toLocaleTimeString('en-GB');
 
 export function duration(millis) {
   const seconds = Math.ceil(millis / 1000);
-  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  if (seconds < 60) return `${seconds} s`;
+  return `${Math.floor(seconds / 60)} min${seconds % 60 ? ` ${seconds % 60} s` : ''}`;
 }
 
 // JSON for reading; what is no JSON stays as it is.

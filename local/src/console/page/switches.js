@@ -31,7 +31,7 @@ function make(one) {
     type: 'button', role: 'switch', 'aria-checked': 'false', id: `switch-${one.part}`,
     'aria-describedby': `promise-${one.part}`, click: () => turn(one.part),
   }, h('span', { class: 'knob', 'aria-hidden': 'true' }), one.title);
-  const proof = h('p', { class: 'proof', role: 'status' });
+  const proof = h('p', { class: 'proof' });
   const trouble = h('div', {});
   const element = h('div', { class: 'card switch' }, button, h('p', { class: 'promise', id: `promise-${one.part}` }, one.promise), proof, trouble);
   made.set(one.part, { one, element, button, proof, trouble, broken: false });
