@@ -1,0 +1,2 @@
+//! `holdfast`: what an operator does, from a terminal or a script.
+fn main() {}
