@@ -1,7 +1,5 @@
 //! What CloudFormation knows of a stack.
 
-use aws_sdk_cloudformation::types::TemplateStage;
-
 use super::{CallError, Clients};
 use crate::stack::Outputs;
 
@@ -24,16 +22,5 @@ impl Clients {
             parameters: parameters.filter_map(pair).collect(),
             status: found.stack_status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
         })
-    }
-
-    /// The template that a stack was deployed with, as it was written.
-    ///
-    /// # Errors
-    /// The call failed.
-    pub async fn deployed_template(&self, stack: &str) -> Result<String, CallError> {
-        const CALL: &str = "cloudformation:GetTemplate";
-        let request = self.cloudformation.get_template().stack_name(stack).template_stage(TemplateStage::Original);
-        let reply = request.send().await.map_err(|error| CallError::of(CALL, &error))?;
-        Ok(reply.template_body().unwrap_or_default().to_owned())
     }
 }

@@ -24,6 +24,7 @@ impl Clients {
             keys: table.key_schema().iter().map(|key| key.attribute_name().to_owned()).collect(),
             status: table.table_status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
             ttl_attribute: ttl.and_then(|ttl| ttl.attribute_name()).map(str::to_owned),
+            stream_arn: table.latest_stream_arn().map(str::to_owned),
             stream_view: stream.and_then(|stream| stream.stream_view_type()).map(|view| view.as_str().to_owned()),
         })
     }

@@ -57,6 +57,8 @@ pub struct TableFacts {
     pub ttl_attribute: Option<String>,
     /// What its stream shows, where there is one.
     pub stream_view: Option<String>,
+    /// The stream.
+    pub stream_arn: Option<String>,
 }
 
 /// What is known of a function.
@@ -201,14 +203,13 @@ fn function(
     differences
 }
 
-/// In what the sources of `consume` differ. Each source is given by its name in [`MAPPINGS`] and its ARN; that of a stream
-/// by what it begins with.
+/// In what the sources of `consume` differ. Each source is given by its name in [`MAPPINGS`] and its ARN.
 #[must_use]
 pub fn mappings(sources: &[(&str, &str)], facts: &[MappingFacts]) -> Vec<String> {
     let mut differences = Vec::new();
     for (name, batch_size_max) in MAPPINGS {
         let arn = sources.iter().find(|(source, _)| *source == name).map_or("", |(_, arn)| *arn);
-        let found = facts.iter().find(|facts| !arn.is_empty() && facts.source_arn.starts_with(arn));
+        let found = facts.iter().find(|facts| !arn.is_empty() && facts.source_arn == arn);
         let Some(found) = found else {
             differences.push(format!("nothing invokes it with what comes from the {name}"));
             continue;
@@ -264,6 +265,7 @@ mod tests {
             status: "ACTIVE".into(),
             ttl_attribute: Some("ttl".into()),
             stream_view: None,
+            stream_arn: None,
         };
         assert!(table(&TABLES[0], &facts).is_empty());
         assert_eq!(table(&TABLES[2], &facts).len(), 2);
@@ -301,7 +303,7 @@ mod tests {
             reports_item_failures: true,
             concurrency_max: None,
         };
-        let sources = [("queue", "arn:q"), ("quarantine", "arn:d"), ("spill", "arn:t/stream/")];
+        let sources = [("queue", "arn:q"), ("quarantine", "arn:d"), ("spill", "arn:t/stream/1")];
         let right = vec![mapping("arn:q", 10), mapping("arn:d", 1), mapping("arn:t/stream/1", 10)];
         assert!(mappings(&sources, &right).is_empty());
         let mut wrong = right[..2].to_vec();

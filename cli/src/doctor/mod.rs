@@ -8,6 +8,3 @@ pub use expected::{
     FunctionFacts, MAPPINGS, MappingFacts, QUEUES, QueueExpected, TABLES, TableExpected, TableFacts, consume_function,
     ingest_function, mappings, queue, table,
 };
-
-/// The template that this program was built with.
-pub const TEMPLATE: &str = include_str!("../../../template.yaml");
