@@ -33,6 +33,8 @@ pub struct Options {
     /// The clock of the queues, so that a test need not wait for a visibility time-out. The functions go by the
     /// machine's.
     pub clock: Arc<dyn Clock>,
+    /// Values of the template's parameters, in place of their defaults.
+    pub parameters: BTreeMap<String, String>,
     /// What stands between the pipeline's parts and the stand-ins.
     pub detours: Detours,
 }
@@ -165,11 +167,12 @@ impl StandIns {
         let dynamodb_listener = listen(options.dynamodb_port, "--dynamodb-port").await?;
         let lock = options.data.as_deref().map(claim).transpose()?;
         let folder = |name: &str| options.data.as_ref().map(|data| data.join(name));
-        let clock = Arc::new(move || options.clock.now().as_millis());
+        let clock = Arc::clone(&options.clock);
+        let clock = Arc::new(move || clock.now().as_millis());
         let sqs = sqs::Server::start(sqs_listener, sqs::Options { clock, data: folder("sqs") }).await?;
         let dynamodb =
             dynamodb::Server::start(dynamodb_listener, dynamodb::Options { data: folder("dynamodb") }).await?;
-        let settings = Settings { parameters: BTreeMap::new(), sqs_endpoint: sqs.endpoint() };
+        let settings = Settings { parameters: options.parameters, sqs_endpoint: sqs.endpoint() };
         let template = Template::parse_with(TEMPLATE, &settings)?;
         let (sqs_client, dynamodb_client) = (clients::sqs(&sqs.endpoint()), clients::dynamodb(&dynamodb.endpoint()));
         provision::provision(&template, &sqs_client, &dynamodb_client).await?;

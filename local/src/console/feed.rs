@@ -226,6 +226,9 @@ mod tests {
         assert_eq!(feed.after(0).count(), ENTRIES_MAX);
         assert_eq!(feed.after(feed.last() - 2).count(), 2);
         feed.tell(1, "consume", &"x".repeat(10_000));
-        assert_eq!(feed.after(feed.last() - 1).next().map(|entry| entry.text.chars().count()), Some(TEXT_CHARS_MAX + 1));
+        assert_eq!(
+            feed.after(feed.last() - 1).next().map(|entry| entry.text.chars().count()),
+            Some(TEXT_CHARS_MAX + 1)
+        );
     }
 }

@@ -21,10 +21,9 @@ let timer = null;
 function take(picture) {
   if (seen.started !== picture.started) Object.assign(seen, { started: picture.started, history: [], feed: [], feedLast: 0 });
   seen.history = [...seen.history, ...picture.history].slice(-SAMPLES_MAX);
-  const fresh = new Set(picture.feed.map((entry) => entry.what + entry.text + entry.id));
-  // An entry that happened again has moved to the end.
-  const last = seen.feed.at(-1);
-  if (last && picture.feed[0]?.times > 1 && fresh.has(last.what + last.text + last.id)) seen.feed.pop();
+  // What happened last and then again has come once more, with how often.
+  const [last, again] = [seen.feed.at(-1), picture.feed[0]];
+  if (last && again?.times > 1 && ['what', 'text', 'id'].every((name) => last[name] === again[name])) seen.feed.pop();
   seen.feed = [...seen.feed, ...picture.feed].slice(-ENTRIES_MAX);
   seen.feedLast = picture.feed_last;
 }

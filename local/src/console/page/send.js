@@ -64,10 +64,11 @@ function check(form) {
 }
 
 async function send(form) {
-  const { call, key, times, body, button = byId('send-button') } = form.elements;
+  const { call, key, times, body } = form.elements;
+  const button = byId('send-button');
   const [path] = SAMPLES[call.value];
   const headers = { 'content-type': 'application/json' };
-  if (!call.value.startsWith('Vero')) headers.authorization = `Basic ${btoa(unescape(encodeURIComponent(`${key.value}:`)))}`;
+  if (!call.value.startsWith('Vero')) headers.authorization = basic(key.value);
   const request = { method: 'POST', headers, body: body.value };
   const wanted = Math.min(Number(times.value) || 1, TIMES_MAX);
   const answers = new Map();
@@ -84,6 +85,10 @@ async function send(form) {
   await Promise.all(Array.from({ length: Math.min(AT_A_TIME, wanted) }, one));
   button.disabled = false;
   show(wanted > 1 ? `${plural(wanted, 'call')} answered` : 'Answered', answers);
+}
+
+function basic(name) {
+  return `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${name}:`)))}`;
 }
 
 // The answer as one text: status, when to come again, and body.
