@@ -1,9 +1,11 @@
 //! The whole of Holdfast on one machine: the real functions and the real AWS SDK, around stand-ins for AWS.
 //!
 //! [`pipeline`] puts it together from `template.yaml`; what stands in for AWS is [`gateway`], [`lambda`], [`mapping`],
-//! [`stream`], [`schedule`], [`sqs`] and [`dynamodb`], each usable alone. Everything listens on 127.0.0.1 only.
+//! [`stream`], [`schedule`], [`sqs`] and [`dynamodb`], each usable alone; `console` is a page that shows
+//! all of it at work. Everything listens on 127.0.0.1 only.
 
 pub mod clients;
+mod console;
 pub mod dynamodb;
 pub mod gateway;
 pub mod lambda;

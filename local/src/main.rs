@@ -48,6 +48,9 @@ struct Serve {
     /// Where the functions call DynamoDB, if not directly: a proxy in front of it
     #[arg(long, value_name = "URL")]
     functions_dynamodb: Option<String>,
+    /// A parameter of the template, in place of its default; may be given several times
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
     /// Only SQS and DynamoDB, for functions that run elsewhere, as under `sam local`
     #[arg(long)]
     no_functions: bool,
@@ -104,6 +107,7 @@ fn serve(serve: &Serve) -> anyhow::Result<()> {
         data: (!serve.ephemeral).then(|| serve.data.clone()),
         command: std::env::current_exe().context("finding the path of this program")?,
         clock: Arc::new(shared::clock::SystemClock),
+        parameters: serve.parameters.iter().cloned().collect(),
         detours: Detours {
             functions_sqs: serve.functions_sqs.clone(),
             functions_dynamodb: serve.functions_dynamodb.clone(),
@@ -136,6 +140,11 @@ fn serve(serve: &Serve) -> anyhow::Result<()> {
     })
 }
 
+fn parameter(text: &str) -> anyhow::Result<(String, String)> {
+    let (name, value) = text.split_once('=').context("write NAME=VALUE, such as EventBytesMax=393216")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 /// What was asked for.
 enum Parts {
     All(Pipeline),
@@ -164,6 +173,7 @@ fn introduce(voice: &Voice, running: &Parts, serve: &Serve) {
     let (sqs, dynamodb) = running.endpoints();
     if let Some(api) = &api {
         voice.say(format!("HTTP API   {api}"));
+        voice.say(format!("console    {api}/console"));
     }
     voice.say(format!("SQS        {sqs}"));
     voice.say(format!("DynamoDB   {dynamodb}"));

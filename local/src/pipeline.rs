@@ -15,7 +15,7 @@ use crate::gateway::{DEFAULT_ROUTE, Gateway, GatewaySpec};
 use crate::lambda::{FunctionSpec, Lambda, Sink};
 use crate::running::Running;
 use crate::template::{Function, QueueMapping, Settings, StreamMapping, Template};
-use crate::{TEMPLATE, clients, dynamodb, mapping, provision, schedule, sqs, stream};
+use crate::{TEMPLATE, clients, console, dynamodb, mapping, provision, schedule, sqs, stream};
 
 /// How the pipeline is to run.
 #[derive(Clone)]
@@ -33,6 +33,8 @@ pub struct Options {
     /// The clock of the queues, so that a test need not wait for a visibility time-out. The functions go by the
     /// machine's.
     pub clock: Arc<dyn Clock>,
+    /// Values of the template's parameters, in place of their defaults.
+    pub parameters: BTreeMap<String, String>,
     /// What stands between the pipeline's parts and the stand-ins.
     pub detours: Detours,
 }
@@ -52,7 +54,7 @@ pub struct Detours {
 /// A pipeline that runs.
 pub struct Pipeline {
     gateway: Gateway,
-    /// Whatever invokes the functions besides the gateway: queues, streams and schedules.
+    /// Whatever invokes the functions besides the gateway, queues, streams and schedules; and what watches them.
     sources: Vec<Running>,
     lambda: Lambda,
     stand_ins: StandIns,
@@ -91,10 +93,15 @@ impl Pipeline {
             ("AWS_LAMBDA_LOG_LEVEL".to_owned(), "DEBUG".to_owned()),
         ];
         let specs = template.functions.iter().map(|function| spec(function, &command, &endpoints));
-        let lambda = Lambda::start(specs, sink);
+        let ear = console::Ear::default();
+        let lambda = Lambda::start(specs, ear.tap(sink));
         let polled = clients::sqs(&mappings_sqs.unwrap_or_else(|| sqs.endpoint()));
-        let sources = start_sources(template, &polled, &dynamodb.streams(), &lambda).await?;
-        let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), gateway_spec(template)?)?;
+        let mut sources = start_sources(template, &polled, &dynamodb.streams(), &lambda).await?;
+        let parts = console::Parts { ear, template, sqs, dynamodb, lambda: lambda.clone() };
+        let (routes, watch) = console::start(parts)?;
+        sources.push(watch);
+        let spec = GatewaySpec { routes, ..gateway_spec(template)? };
+        let gateway = crate::gateway::serve(gateway_listener, lambda.clone(), spec)?;
         Ok(Self { gateway, sources, lambda, stand_ins })
     }
 
@@ -102,6 +109,12 @@ impl Pipeline {
     #[must_use]
     pub fn api(&self) -> String {
         format!("http://{}", self.gateway.address())
+    }
+
+    /// Where the console is.
+    #[must_use]
+    pub fn console(&self) -> String {
+        format!("{}/console", self.api())
     }
 
     /// Where SQS is.
@@ -152,11 +165,12 @@ impl StandIns {
         let dynamodb_listener = listen(options.dynamodb_port, "--dynamodb-port").await?;
         let lock = options.data.as_deref().map(claim).transpose()?;
         let folder = |name: &str| options.data.as_ref().map(|data| data.join(name));
-        let clock = Arc::new(move || options.clock.now().as_millis());
+        let clock = Arc::clone(&options.clock);
+        let clock = Arc::new(move || clock.now().as_millis());
         let sqs = sqs::Server::start(sqs_listener, sqs::Options { clock, data: folder("sqs") }).await?;
         let dynamodb =
             dynamodb::Server::start(dynamodb_listener, dynamodb::Options { data: folder("dynamodb") }).await?;
-        let settings = Settings { parameters: BTreeMap::new(), sqs_endpoint: sqs.endpoint() };
+        let settings = Settings { parameters: options.parameters, sqs_endpoint: sqs.endpoint() };
         let template = Template::parse_with(TEMPLATE, &settings)?;
         let (sqs_client, dynamodb_client) = (clients::sqs(&sqs.endpoint()), clients::dynamodb(&dynamodb.endpoint()));
         provision::provision(&template, &sqs_client, &dynamodb_client).await?;

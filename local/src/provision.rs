@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use anyhow::Context;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
-use shared::keys::{WRITE_KEY_SORT, write_key_attribute, write_key_hash, write_key_partition};
+use shared::keys::{
+    REGISTER_PARTITION, WRITE_KEY_SORT, register_sort, write_key_attribute, write_key_hash, write_key_partition,
+};
 
 use crate::template::Template;
 
@@ -62,7 +64,7 @@ pub async fn provision(
     Ok(())
 }
 
-/// Gives a project a write key; a key that exists is overwritten.
+/// Gives a project a write key, and puts it into the register; a key that exists is overwritten.
 ///
 /// # Errors
 /// The table refuses.
@@ -74,10 +76,19 @@ pub async fn create_write_key(
     write_key: &str,
 ) -> anyhow::Result<()> {
     let text = |text: &str| AttributeValue::S(text.to_owned());
+    let hash = write_key_hash(write_key);
     dynamodb
         .put_item()
         .table_name(events_table)
-        .item("pk", text(&write_key_partition(&write_key_hash(write_key))))
+        .item("pk", text(REGISTER_PARTITION))
+        .item("sk", text(&register_sort(project, source, &hash)))
+        .send()
+        .await
+        .with_context(|| format!("registering a write key of project {project}"))?;
+    dynamodb
+        .put_item()
+        .table_name(events_table)
+        .item("pk", text(&write_key_partition(&hash)))
         .item("sk", text(WRITE_KEY_SORT))
         .item(write_key_attribute::PROJECT, text(project))
         .item(write_key_attribute::SOURCE, text(source))

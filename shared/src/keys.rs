@@ -46,6 +46,19 @@ pub fn write_key_partition(hash: &str) -> String {
 /// The sort key of a write key's item.
 pub const WRITE_KEY_SORT: &str = "KEY";
 
+/// The partition of the register of write keys. An item in it says only that there is such a key: without it, nobody
+/// could list keys but by reading the whole table. No project can have this name.
+pub const REGISTER_PARTITION: &str = "KEYS";
+
+/// What the sort keys of the register begin with.
+pub const REGISTER_PREFIX: &str = "K#";
+
+/// The sort key of a write key's item in the register: `K#<project>#<source>#<hash>`.
+#[must_use]
+pub fn register_sort(project: &str, source: &str, hash: &str) -> String {
+    format!("{REGISTER_PREFIX}{project}#{source}#{hash}")
+}
+
 /// The attributes of a write key's item.
 pub mod write_key_attribute {
     /// The project that the key belongs to.
@@ -56,6 +69,8 @@ pub mod write_key_attribute {
     pub const SECRET: &str = "secret";
     /// Whether the key is out of use (boolean, absent means in use).
     pub const DISABLED: &str = "disabled";
+    /// When the key was made (RFC 3339, absent if it was not made with `holdfast`).
+    pub const CREATED: &str = "created";
 }
 
 /// A 128-bit hash over parts, as 22 characters. Parts are told apart by their lengths, so that no two lists of parts

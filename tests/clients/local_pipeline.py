@@ -105,12 +105,12 @@ class LocalPipeline:
     def pid(self):
         return self._process.pid
 
-    def start(self):
+    def start(self, *options):
         """Starts it, and waits until it says that it is ready and where."""
         api_port, sqs_port, dynamodb_port = map(str, self.ports)
         ports = ["--port", api_port, "--sqs-port", sqs_port, "--dynamodb-port", dynamodb_port]
         self._process = subprocess.Popen(
-            [self.binary, *ports, "--data", str(self.data)],
+            [self.binary, *ports, "--data", str(self.data), *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ use shared::outcome::Cause;
 use super::discard::NOTE_CHARS_MAX;
 use super::filter::DAYS_MAX;
 use super::name::name;
+use crate::advice::advice;
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -112,17 +113,4 @@ pub enum Error {
         /// How many.
         failed: usize,
     },
-}
-
-/// What a person can do about a cause.
-fn advice(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Denied => "check credentials, permissions and the names of tables and queues, and try again",
-        Cause::Throttled
-        | Cause::Unavailable
-        | Cause::TimedOut
-        | Cause::Contended
-        | Cause::Unstarted
-        | Cause::Panicked => "try again",
-    }
 }

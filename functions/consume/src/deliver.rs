@@ -23,7 +23,7 @@ use crate::letters::Letters;
 use crate::queue::Queue;
 use crate::receipts::write_lists;
 use crate::settle::Failed;
-use crate::store::{Case, insert_events};
+use crate::store::{Case, insert_events, origin};
 use crate::table::Table;
 use crate::verify::verify_keys;
 
@@ -289,6 +289,7 @@ fn account(cases: &[Case<'_>], now: Timestamp, report: &mut Report) {
             name = case.event.name,
             event_id = case.event.id,
             project = case.message.project,
+            origin = origin(case.message, case.event),
             "event"
         );
     }

@@ -217,7 +217,9 @@ fn key_attributes(key: &Key) -> HashMap<String, AttributeValue> {
     ])
 }
 
-fn read(item: &HashMap<String, AttributeValue>) -> Option<(Key, Attributes)> {
+/// Reads an item: `None` if it has no key of ours. Attributes of kinds that we do not write are left out.
+#[must_use]
+pub fn read(item: &HashMap<String, AttributeValue>) -> Option<(Key, Attributes)> {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     let key = Key { pk: text("pk")?, sk: text("sk")? };
     let mut attributes = Attributes::new();
@@ -231,6 +233,14 @@ fn read(item: &HashMap<String, AttributeValue>) -> Option<(Key, Attributes)> {
         }
     }
     Some((key, attributes))
+}
+
+/// Why a call that has no item of ours in it failed: such a request is never at fault for an event.
+pub fn cause<E>(call: &'static str, error: &SdkError<E>) -> Cause
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    Failure::of(call, error).cause()
 }
 
 /// A failed call, classified once.

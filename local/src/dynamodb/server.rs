@@ -83,6 +83,12 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// The same tables past the faults, for whoever watches them: a URL without a slash at the end.
+    #[must_use]
+    pub fn endpoint_past_faults(&self) -> String {
+        format!("http://{}", self.engine.address)
+    }
+
     /// The switches of this server's faults.
     #[must_use]
     pub fn faults(&self) -> Faults {

@@ -159,6 +159,12 @@ impl Lambda {
         self.pools.get(function).is_some_and(|pool| pool.kill_one())
     }
 
+    /// Has every invocation of a function crash, or no more of them. In turn, its environment is killed before it does its
+    /// work, and after it has done it, when nobody has heard of it. `false` if there is no such function.
+    pub fn set_crashing(&self, function: &str, crashing: bool) -> bool {
+        self.pools.get(function).map(|pool| pool.set_crashing(crashing)).is_some()
+    }
+
     /// Refuses new invocations, lets running ones end within 5 s, then ends every environment, by force if need be.
     /// Takes 12 s at the most.
     pub async fn stop(&self) {

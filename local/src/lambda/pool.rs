@@ -1,5 +1,6 @@
 //! The environments of one function: which are free, which are busy, and how many there may be.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,13 +49,28 @@ pub(super) struct Pool {
     places: Arc<Semaphore>,
     /// The most recently used last.
     entries: Mutex<Vec<Entry>>,
+    crashes: Crashes,
+}
+
+/// Whether invocations crash: one before its work and the next after it, in turn.
+#[derive(Default)]
+struct Crashes {
+    on: AtomicBool,
+    after_work: AtomicBool,
+}
+
+impl Crashes {
+    /// Where the next invocation crashes, if it does: `true` after its work.
+    fn next(&self) -> Option<bool> {
+        self.on.load(Ordering::Relaxed).then(|| self.after_work.fetch_xor(true, Ordering::Relaxed))
+    }
 }
 
 impl Pool {
     pub(super) fn new(spec: FunctionSpec, sink: Sink, spawner: Arc<Spawner>) -> Self {
         let as_many_as_environments = || Arc::new(Semaphore::new(spec.environments_max.min(Semaphore::MAX_PERMITS)));
         let (turns, places) = (as_many_as_environments(), as_many_as_environments());
-        Self { spec, sink, spawner, turns, places, entries: Mutex::default() }
+        Self { spec, sink, spawner, turns, places, entries: Mutex::default(), crashes: Crashes::default() }
     }
 
     /// Runs an invocation on a task of its own, so that it goes on if the caller stops waiting. Waits for a free
@@ -114,7 +130,16 @@ impl Pool {
             },
         };
         let deadline = Instant::now() + self.spec.timeout;
-        let result = environment.run(&self.spec, payload, &root).await;
+        let crash = self.crashes.next();
+        if crash == Some(false) {
+            environment.kill();
+        }
+        let mut result = environment.run(&self.spec, payload, &root).await;
+        if crash == Some(true) {
+            // What it has done is done, but nobody hears of it.
+            environment.kill();
+            result = result.and_then(|_| Err(InvokeError::Crashed { status: "signal: 9 (SIGKILL)".to_owned() }));
+        }
         if let Err(error) = &result {
             self.log(error);
         }
@@ -167,6 +192,10 @@ impl Pool {
         let Some(entry) = usable().find(|entry| entry.busy).or_else(|| usable().next()) else { return false };
         entry.environment.kill();
         true
+    }
+
+    pub(super) fn set_crashing(&self, crashing: bool) {
+        self.crashes.on.store(crashing, Ordering::Relaxed);
     }
 
     /// As [`super::Lambda::stop`] says. It may be called twice.

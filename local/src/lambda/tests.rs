@@ -336,6 +336,21 @@ async fn killing_takes_a_busy_environment_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_that_crashes_does_so_before_its_work_and_after_it_in_turn() {
+    let (lambda, log) = start("plain", 1, 10_000);
+    assert_eq!(call(&lambda, json!({})).await.unwrap()["served"], 1);
+    log.wait_for("served 1").await;
+    assert!(lambda.set_crashing("fake", true) && !lambda.set_crashing("other", true));
+    let crashed = |result: Result<Value, InvokeError>| matches!(result, Err(InvokeError::Crashed { .. }));
+    assert!(crashed(call(&lambda, json!({ "do": "sleep", "ms": 10_000 })).await), "before its work");
+    assert!(crashed(call(&lambda, json!({})).await), "after it");
+    assert!(crashed(call(&lambda, json!({ "do": "sleep", "ms": 10_000 })).await), "before its work again");
+    lambda.set_crashing("fake", false);
+    assert_eq!(call(&lambda, json!({})).await.unwrap()["served"], 1, "in an environment of its own");
+    lambda.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_who_gives_up_does_not_stop_the_function() {
     let (lambda, log) = start("plain", 1, 10_000);
     let event = json!({ "do": "sleep", "ms": 300 });

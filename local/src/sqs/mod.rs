@@ -11,7 +11,7 @@
 //!
 //! Reading order: `limits`, `error`, `names`, `attributes`, `content`, `message` (the vocabulary); `backlog`, `queue`,
 //! `change`, `queues`, `listing`, `batch`, `send`, `receive`, `settle`, `move_tasks` (the state machine); `journal`;
-//! `faults`; `wire`, `actions`, `selection`, `poll`, `connection`, `front`, `server` (the shell).
+//! `faults`; `wire`, `actions`, `selection`, `poll`, `connection`, `front`, `server`, `window` (the shell).
 
 mod actions;
 mod attributes;
@@ -37,6 +37,7 @@ mod selection;
 mod send;
 mod server;
 mod settle;
+mod window;
 mod wire;
 
 #[cfg(test)]
@@ -56,4 +57,5 @@ pub use queues::Queues;
 pub use receive::{Order, Receive, Received};
 pub use send::{NewMessage, Sent};
 pub use server::{Options, Server};
+pub use window::Window;
 pub use wire::Action;

@@ -20,6 +20,7 @@ use super::front::router;
 use super::journal::Journal;
 use super::names::{queue_arn, queue_path};
 use super::queues::Queues;
+use super::window::Window;
 
 /// How often running move tasks go on without a call.
 const MOVE_INTERVAL: Duration = Duration::from_millis(200);
@@ -98,6 +99,11 @@ impl Server {
     /// The fault switches, which stay connected to the server.
     pub fn faults(&self) -> Faults {
         self.shared.faults.clone()
+    }
+
+    /// A look into the queues, for whoever watches them.
+    pub fn window(&self) -> Window {
+        Window::new(Arc::clone(&self.shared))
     }
 
     /// The URL of the queue of that name, whether it exists or not.

@@ -5,6 +5,7 @@
 
 mod chaos;
 mod client;
+mod console;
 mod crashes;
 mod dice;
 mod fates;

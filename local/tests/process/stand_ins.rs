@@ -13,7 +13,7 @@ async fn without_functions_there_are_queues_and_tables_that_nothing_else_reads()
     let (sqs, dynamodb) = (process.sqs(), process.dynamodb());
     assert!(!process.lines().iter().any(|line| line.starts_with("HTTP API")), "{:#?}", process.lines());
     let keys = scan(&dynamodb, "EventsTable").await;
-    assert_eq!(keys.len(), 1, "the write key of the project dev");
+    assert_eq!(keys.len(), 2, "the write key of the project dev, and its entry in the register");
 
     let client = local::clients::sqs(&sqs);
     let url = format!("{sqs}/{}/holdfast-events", local::lambda::ACCOUNT);

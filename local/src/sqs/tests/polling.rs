@@ -1,6 +1,7 @@
 //! Tests of long polling. The clock is set by hand, so no test waits for real seconds to pass.
 
 use super::*;
+use crate::sqs::{Scope, Times};
 
 /// Real time after which a waiting receive has surely begun to wait.
 const SETTLED: Duration = Duration::from_millis(100);
@@ -112,4 +113,26 @@ async fn deleting_the_queue_or_stopping_the_server_ends_a_long_poll() {
     tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut reply)).await.unwrap().unwrap();
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_window_sees_past_the_faults_and_ends_the_wait_of_what_is_in_flight() {
+    let local = Local::start().await;
+    let url = local.queue("q", json!({"VisibilityTimeout": "500"})).await;
+    for body in ["a", "b"] {
+        local.call("SendMessage", json!({"QueueUrl": url, "MessageBody": body})).await;
+    }
+    assert_eq!(poll(&local, &url, 0).await.len(), 2);
+    local.server.faults().refuse(Scope::Every, Times::UntilCleared);
+    let window = local.server.window();
+    let mut seen = Vec::new();
+    let depth = window.look("q", |message| seen.push(message.body.clone())).unwrap();
+    seen.sort_unstable();
+    assert_eq!((seen.join(""), depth.visible, depth.in_flight), ("ab".to_owned(), 0, 2));
+
+    assert_eq!(window.reveal("q").unwrap(), 2);
+    assert_eq!(window.look("q", |_| ()).unwrap().visible, 2);
+    local.server.faults().clear();
+    assert_eq!(poll(&local, &url, 0).await.len(), 2);
+    assert!(window.look("none", |_| ()).is_err() && window.reveal("none").is_err());
 }

@@ -1,0 +1,185 @@
+//! A person's timeline: the events of all their ids in the order of the times in their keys, a page at a time.
+//!
+//! Each id has a partition of its own, in the order of time. A page is the beginning of what they are when merged; where
+//! it goes on is a place in that, the same for all of them, so that it stays as short with fifty ids as with one.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use consume::store::partition;
+use consume::table::{Attributes, Key};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use shared::clock::Timestamp;
+use shared::keys::is_project;
+use shared::outcome::Cause;
+
+use super::error::Error;
+use super::event::StoredEvent;
+
+/// The most events of a page. A query answers with 1 MB at the most, and there is one for each of up to 51 ids.
+pub const PAGE_MAX: usize = 1_000;
+/// Ids that are read at the same time.
+pub const IDS_AT_A_TIME: usize = 8;
+
+/// Which end of a timeline comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest event.
+    OldestFirst,
+    /// The newest event.
+    NewestFirst,
+}
+
+/// Sort keys from one to another, both included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The least.
+    pub first: String,
+    /// The greatest.
+    pub last: String,
+}
+
+/// A part of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The items, in the order that was asked for.
+    pub items: Vec<(Key, Attributes)>,
+    /// Whether these are all in the range.
+    pub is_whole: bool,
+}
+
+/// The partitions of events.
+pub trait Events {
+    /// Reads items of a partition within a range of sort keys: the first in `order`, `count_max` at the most. There may be
+    /// fewer although there are more, but always two where there are as many.
+    fn slice(
+        &self,
+        partition: &str,
+        range: &Range,
+        order: Order,
+        count_max: usize,
+    ) -> impl Future<Output = Result<Slice, Cause>> + Send;
+}
+
+/// What of a timeline is wanted.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The project.
+    pub project: String,
+    /// The person's ids: [`super::Known::ids`], or one alone.
+    pub ids: BTreeSet<String>,
+    /// What comes first.
+    pub order: Order,
+    /// Only what happened then or later, by the time in the event's key.
+    pub since: Option<Timestamp>,
+    /// Only what happened then or before.
+    pub until: Option<Timestamp>,
+    /// Events of a page, from 1 to [`PAGE_MAX`].
+    pub count: usize,
+}
+
+/// A place in a timeline. As a text it is one word, to be copied into a command or an address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    sk: String,
+    id: String,
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = serde_json::to_string(&(&self.sk, &self.id)).map_err(|_| std::fmt::Error)?;
+        f.write_str(&URL_SAFE_NO_PAD.encode(text))
+    }
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+        let pair: Option<(String, String)> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let is_place = |(sk, _): &(String, String)| sk.starts_with("E#");
+        let (sk, id) = pair.filter(is_place).ok_or_else(|| Error::NoCursor { text: text.to_owned() })?;
+        Ok(Self { sk, id })
+    }
+}
+
+/// A part of a timeline.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The events, in the order that was asked for; there may be fewer than were asked for, even none, although the
+    /// timeline goes on.
+    pub events: Vec<StoredEvent>,
+    /// Where it goes on; `None` at its end.
+    pub next: Option<Cursor>,
+}
+
+/// Reads a page of a timeline, from its beginning or behind a place. It takes one query an id.
+///
+/// # Errors
+/// It is no project, a page of that size is not possible, or the table could not be read.
+pub async fn page(events: &impl Events, query: &Query, after: Option<&Cursor>) -> Result<Page, Error> {
+    if !is_project(&query.project) {
+        return Err(Error::NoProject { project: query.project.clone() });
+    }
+    if !(1..=PAGE_MAX).contains(&query.count) {
+        return Err(Error::NoPage { count: query.count });
+    }
+    let Some(range) = range(query, after) else { return Ok(Page { events: vec![], next: None }) };
+    let range = &range;
+    let reads = query.ids.iter().map(|id| async move {
+        // The place itself may be among them.
+        let slice = events.slice(&partition(&query.project, id), range, query.order, query.count + 1).await;
+        let unread =
+            |cause| Error::Unread { what: "the events", project: query.project.clone(), id: id.clone(), cause };
+        Ok::<_, Error>((id, slice.map_err(unread)?))
+    });
+    // All made before the first is awaited: a future that holds the closure could not be sent to another thread.
+    let reads: Vec<_> = reads.collect();
+    let slices: Vec<(&String, Slice)> = stream::iter(reads).buffered(IDS_AT_A_TIME).try_collect().await?;
+    Ok(merge(slices, query, after))
+}
+
+/// The range of sort keys that is left of a query behind a place; `None` if there cannot be any.
+fn range(query: &Query, after: Option<&Cursor>) -> Option<Range> {
+    let mut first = query.since.map_or_else(|| "E#".to_owned(), |since| format!("E#{since}#"));
+    // `$` is the character behind `#`.
+    let mut last = query.until.map_or_else(|| "E$".to_owned(), |until| format!("E#{until}$"));
+    match (after, query.order) {
+        (Some(after), Order::OldestFirst) => first = first.max(after.sk.clone()),
+        (Some(after), Order::NewestFirst) => last = last.min(after.sk.clone()),
+        (None, _) => {}
+    }
+    (first <= last).then_some(Range { first, last })
+}
+
+fn merge(slices: Vec<(&String, Slice)>, query: &Query, after: Option<&Cursor>) -> Page {
+    let compare = |a: &Cursor, b: &Cursor| match query.order {
+        Order::OldestFirst => a.cmp(b),
+        Order::NewestFirst => b.cmp(a),
+    };
+    let place = |key: &Key, id: &String| Cursor { sk: key.sk.clone(), id: id.clone() };
+    // Behind the end of a slice that is not whole, one does not know what comes next.
+    let ends = slices.iter().filter(|(_, slice)| !slice.is_whole);
+    let horizon = ends.filter_map(|(id, slice)| slice.items.last().map(|(key, _)| place(key, id))).min_by(compare);
+    let mut items: Vec<(Cursor, Key, Attributes)> = slices
+        .into_iter()
+        .flat_map(|(id, slice)| slice.items.into_iter().map(move |(key, item)| (place(&key, id), key, item)))
+        .filter(|(place, ..)| after.is_none_or(|after| compare(place, after) == Ordering::Greater))
+        .collect();
+    items.sort_by(|a, b| compare(&a.0, &b.0));
+    let is_known = |place: &Cursor| horizon.as_ref().is_none_or(|horizon| compare(place, horizon).is_le());
+    let mut goes_on = horizon.is_some();
+    let (mut events, mut next) = (Vec::new(), None);
+    for (place, key, item) in items {
+        if events.len() == query.count || !is_known(&place) {
+            goes_on = true;
+            break;
+        }
+        events.extend(StoredEvent::read(&key, &item));
+        next = Some(place);
+    }
+    Page { events, next: next.filter(|_| goes_on) }
+}
