@@ -405,6 +405,24 @@ impl Pipeline {
         DynamoTable::new(self.dynamodb_client.clone(), self.dead_letters.clone())
     }
 
+    /// The table of events, as an operator works with it.
+    #[must_use]
+    pub fn events_table(&self) -> DynamoTable {
+        DynamoTable::new(self.dynamodb_client.clone(), self.events.clone())
+    }
+
+    /// The events in their table, as an operator reads them.
+    #[must_use]
+    pub fn timelines(&self) -> cli::aws::EventTable {
+        cli::aws::EventTable::new(self.dynamodb_client.clone(), self.events.clone())
+    }
+
+    /// The write keys, as an operator changes them.
+    #[must_use]
+    pub fn write_keys(&self) -> cli::aws::WriteKeys {
+        cli::aws::WriteKeys::new(self.dynamodb_client.clone(), self.events.clone())
+    }
+
     /// The queue of events, as an operator sends to it.
     #[must_use]
     pub fn events_queue(&self) -> ConsumeQueue {

@@ -31,8 +31,8 @@ pub enum Delivered {
     },
 }
 
-/// Sends a call, and sends it again after whatever sending again can cure. `refused_once` is told of each try that was not
-/// the last.
+/// Sends a call, and sends it again after whatever sending again can cure. `again` is called before each try but
+/// the first.
 pub async fn deliver(http: &Http, call: &Call, mut again: impl FnMut()) -> Delivered {
     let mut message = String::new();
     for attempt in 0..TRIES {
