@@ -346,7 +346,7 @@ impl Pipeline {
     /// All items of the events table but write keys.
     pub async fn items(&self) -> Vec<Item> {
         let items = self.scan(&self.events).await;
-        items.into_iter().filter(|item| text(item, "sk") != "KEY").collect()
+        items.into_iter().filter(|item| !["KEY#", "KEYS"].iter().any(|own| text(item, "pk").starts_with(own))).collect()
     }
 
     /// The items of events.
