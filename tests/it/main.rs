@@ -11,6 +11,7 @@ mod delivery;
 mod incident;
 mod memory;
 mod openapi;
+mod operator;
 mod profiles;
 mod receipts;
 mod samples;

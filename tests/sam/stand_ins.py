@@ -74,7 +74,7 @@ class StandIns:
             page = self._table("Scan", {"TableName": table, "ConsistentRead": True, **start})
             found += page["Items"]
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]} if "LastEvaluatedKey" in page else None
-        return [item for item in found if item["sk"]["S"] != "KEY"]
+        return [item for item in found if not item["pk"]["S"].startswith(("KEY#", "KEYS"))]
 
     def clear(self):
         """Empties queue and tables; the write keys stay."""

@@ -368,7 +368,7 @@ impl Pipeline {
     /// All items of the events table but write keys.
     pub async fn items(&self) -> Vec<Item> {
         let items = self.scan(&self.events).await;
-        items.into_iter().filter(|item| text(item, "sk") != "KEY").collect()
+        items.into_iter().filter(|item| !["KEY#", "KEYS"].iter().any(|own| text(item, "pk").starts_with(own))).collect()
     }
 
     /// The items of events that are stored, and not erased.
@@ -427,6 +427,24 @@ impl Pipeline {
         DynamoTable::new(self.dynamodb_client.clone(), self.dead_letters.clone())
     }
 
+    /// The table of events, as an operator works with it.
+    #[must_use]
+    pub fn events_table(&self) -> DynamoTable {
+        DynamoTable::new(self.dynamodb_client.clone(), self.events.clone())
+    }
+
+    /// The events in their table, as an operator reads them.
+    #[must_use]
+    pub fn timelines(&self) -> cli::aws::EventTable {
+        cli::aws::EventTable::new(self.dynamodb_client.clone(), self.events.clone())
+    }
+
+    /// The write keys, as an operator changes them.
+    #[must_use]
+    pub fn write_keys(&self) -> cli::aws::WriteKeys {
+        cli::aws::WriteKeys::new(self.dynamodb_client.clone(), self.events.clone())
+    }
+
     /// The queue of events, as an operator sends to it.
     #[must_use]
     pub fn events_queue(&self) -> ConsumeQueue {
@@ -449,12 +467,6 @@ impl Pipeline {
     pub async fn create_project(&self, project: &str, write_key: &str) {
         let made = provision::create_write_key(&self.dynamodb_client, &self.events, project, "default", write_key);
         made.await.expect("a key is made");
-    }
-
-    /// The table of events, as an operator works with it.
-    #[must_use]
-    pub fn events_table(&self) -> DynamoTable {
-        DynamoTable::new(self.dynamodb_client.clone(), self.events.clone())
     }
 
     async fn scan(&self, table: &str) -> Vec<Item> {

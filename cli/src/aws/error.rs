@@ -26,7 +26,7 @@ impl CallError {
         let detail = match (&code, error.message()) {
             (Some(code), Some(message)) => format!("{code}: {message}"),
             (Some(code), None) => code.clone(),
-            (None, _) => innermost(error),
+            (None, _) => unanswered(error),
         };
         Self { call, code, detail }
     }
@@ -44,11 +44,17 @@ impl CallError {
     }
 }
 
-/// The SDK's own texts say only that a call failed; what it failed for is the last in the chain.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
+/// Why there was no answer. The SDK's own texts say only that a call failed; what it failed for is the last in the chain.
+fn unanswered(error: &(dyn Error + 'static)) -> String {
+    let (mut innermost, mut next) = (String::new(), Some(error));
+    let mut is_unsigned = false;
+    while let Some(cause) = next {
+        innermost = cause.to_string();
+        is_unsigned |= innermost.contains("credentials");
+        next = cause.source();
     }
-    cause.to_string()
+    if is_unsigned {
+        return format!("no credentials for AWS were found: sign in, or name a --profile ({innermost})");
+    }
+    innermost
 }

@@ -70,7 +70,7 @@ pub struct FunctionFacts {
     pub memory_mib: u32,
     /// How long an invocation may take.
     pub timeout_secs: u32,
-    /// Its state.
+    /// Its state; empty if Lambda does not say.
     pub state: String,
 }
 
@@ -188,7 +188,8 @@ fn function(
     refusal: Option<String>,
 ) -> Vec<String> {
     let mut differences: Vec<String> = refusal.into_iter().collect();
-    if facts.state != "Active" && facts.state != "Inactive" {
+    // One that has had nothing to do for weeks is inactive; and not every answer of Lambda has a state.
+    if !["Active", "Inactive", ""].contains(&facts.state.as_str()) {
         differences.push(differs("its state", &facts.state, "Active"));
     }
     for (name, wanted) in wanted {

@@ -71,6 +71,10 @@ impl Table for Memory {
         Err(Cause::Denied)
     }
 
+    async fn put(&self, _: &[Item]) -> Result<(), Cause> {
+        Err(Cause::Denied)
+    }
+
     async fn delete(&self, _: &[Key]) -> Result<(), Cause> {
         Err(Cause::Denied)
     }

@@ -31,8 +31,8 @@ pub enum Delivered {
     },
 }
 
-/// Sends a call, and sends it again after whatever sending again can cure. `refused_once` is told of each try that was not
-/// the last.
+/// Sends a call, and sends it again after whatever sending again can cure. `again` is called before each try but
+/// the first.
 pub async fn deliver(http: &Http, call: &Call, mut again: impl FnMut()) -> Delivered {
     let mut message = String::new();
     for attempt in 0..TRIES {
@@ -70,5 +70,57 @@ fn text(answer: &Answer) -> String {
     match (part("code"), part("message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         _ => String::from_utf8_lossy(&answer.body).chars().take(200).collect::<String>().replace('\n', " "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::producer::{Protocol, single};
+
+    /// Answers one request after the other with these statuses, each asking to be tried again at once.
+    async fn server(statuses: &'static [u16]) -> Http {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            for status in statuses {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"}") {
+                    assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
+                }
+                let body = r#"{"code":"c","message":"m"}"#;
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\nRetry-After: 0\r\nConnection: close\r\nContent-Length: {}",
+                    body.len()
+                );
+                stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+            }
+        });
+        Http::new(&format!("http://{address}")).unwrap()
+    }
+
+    async fn delivered(statuses: &'static [u16]) -> (Delivered, u32) {
+        let call = single(Protocol::Segment, "", "dev", "{}", "m1").unwrap();
+        let mut again = 0;
+        (deliver(&server(statuses).await, &call, || again += 1).await, again)
+    }
+
+    #[tokio::test]
+    async fn what_sending_again_can_cure_is_sent_again() {
+        assert_eq!(delivered(&[503, 429, 500, 200]).await, (Delivered::Accepted, 3));
+        let failed = Delivered::Failed { message: "503 c: m".into() };
+        assert_eq!(delivered(&[503; TRIES as usize]).await, (failed, TRIES - 1));
+    }
+
+    #[tokio::test]
+    async fn what_it_cannot_is_not() {
+        for statuses in [&[400], &[401], &[404], &[413]] {
+            let refused = Delivered::Refused { status: statuses[0], message: "c: m".into() };
+            assert_eq!(delivered(statuses).await, (refused, 0));
+        }
     }
 }

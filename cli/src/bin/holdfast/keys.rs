@@ -135,7 +135,8 @@ async fn rotate(
     let table = world.events();
     let keys = list(&table, Some(project)).await?;
     let former: Vec<&KeyEntry> = keys.iter().filter(|key| key.source == source && key.is_in_use()).collect();
-    let Some(newest) = former.last() else {
+    let newest = former.iter().max_by_key(|key| &key.created);
+    let Some(newest) = newest else {
         return Err(Error::NothingToRotate { project: project.to_owned(), source_name: source.to_owned() }.into());
     };
     let secret = secret_of(world, &newest.hash).await?;

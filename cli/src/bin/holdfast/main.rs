@@ -16,11 +16,13 @@ mod text;
 mod when;
 mod world;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Global};
 use output::Output;
 
 /// What a command found, as far as its exit status tells.
@@ -37,12 +39,12 @@ const NO: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Completions { shell } = cli.command {
-        clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut std::io::stdout());
-        return ExitCode::SUCCESS;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(cli)));
+    let result = if let Command::Completions { shell } = cli.command {
+        completions(shell)
+    } else {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(&cli.global, cli.command)))
+    };
     match result {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(NO),
@@ -55,10 +57,17 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<Answer> {
-    let mut output = Output::new(cli.global.json);
-    let world = world::World::connect(&cli.global).await?;
-    match cli.command {
+fn completions(shell: Shell) -> anyhow::Result<Answer> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "holdfast", &mut text);
+    std::io::stdout().write_all(&text)?;
+    Ok(Answer::Yes)
+}
+
+async fn run(global: &Global, command: Command) -> anyhow::Result<Answer> {
+    let mut output = Output::new(global.json);
+    let world = world::World::connect(global).await?;
+    match command {
         Command::Status(args) => status::status(&world, &mut output, &args).await,
         Command::Doctor(args) => doctor::doctor(&world, &mut output, &args).await,
         Command::Dead(command) => dead::dead(&world, &mut output, command).await,
@@ -68,7 +77,7 @@ async fn run(cli: Cli) -> anyhow::Result<Answer> {
         Command::Events(command) => people::events(&world, &mut output, command).await,
         Command::Send(args) => send::send(&world, &mut output, &args).await,
         Command::Load(args) => load::load(&world, &mut output, &args).await,
-        Command::Completions { .. } => Ok(Answer::Yes),
+        Command::Completions { shell } => completions(shell),
     }
 }
 

@@ -8,8 +8,8 @@ use std::pin::pin;
 use anyhow::{Context, ensure};
 use cli::http::Http;
 use cli::keys::random_key;
-use cli::producer::{Calls, Delivered, Protocol, deliver, single};
-use futures_util::{StreamExt, stream};
+use cli::producer::{BadLine, Call, Calls, Delivered, Protocol, deliver, single};
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::json;
 
 use crate::Answer;
@@ -74,6 +74,20 @@ struct Sent {
     failed_in_a_row: usize,
 }
 
+/// The calls of a file, read by a thread of its own: a standard input that has nothing for a while must not keep what is
+/// under way from its answers. It reads no further than one call ahead.
+fn read_aside(calls: Calls<Box<dyn BufRead + Send>>) -> impl Stream<Item = Result<Call, BadLine>> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    std::thread::spawn(move || {
+        for call in calls {
+            if sender.blocking_send(call).is_err() {
+                break;
+            }
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) })
+}
+
 async fn send_file(http: &Http, output: &mut Output, calls: Calls<Box<dyn BufRead + Send>>) -> anyhow::Result<Answer> {
     let progress = bar(0, "events", output.json);
     let mut sent = Sent::default();
@@ -83,7 +97,7 @@ async fn send_file(http: &Http, output: &mut Output, calls: Calls<Box<dyn BufRea
             interrupted().await;
             is_interrupted = true;
         };
-        let answers = stream::iter(calls).take_until(stop).map(|call| async move {
+        let answers = read_aside(calls).take_until(stop).map(|call| async move {
             match call {
                 Ok(call) => (call.events, Ok(deliver(http, &call, || ()).await)),
                 Err(bad) => (0, Err(bad)),
