@@ -10,6 +10,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use shared::receipt::HEADER as RECEIPT;
 
 /// For a request and its whole answer: as long as the gateway waits for the function.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +26,8 @@ pub struct Answer {
     pub body: Bytes,
     /// After what time the server asks to be tried again.
     pub retry_after: Option<Duration>,
+    /// The id of the receipt, with which it can be asked what has become of the events.
+    pub receipt: Option<String>,
 }
 
 /// Why nothing came back.
@@ -117,10 +120,11 @@ impl Http {
             let response = response.map_err(|error| HttpError::Unreachable(innermost(&error)))?;
             let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = retry_after.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+            let receipt = response.headers().get(RECEIPT).and_then(|value| value.to_str().ok()).map(str::to_owned);
             let status = response.status().as_u16();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|error| HttpError::Unreadable(error.to_string()))?.to_bytes();
-            Ok(Answer { status, body, retry_after })
+            Ok(Answer { status, body, retry_after, receipt })
         };
         tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(Err(HttpError::TimedOut))
     }

@@ -61,6 +61,7 @@ class Day:
         file.write_text("".join(f"{json.dumps(event)}\n" for event in events))
         sent = self.holdfast.one("send", "--file", str(file), "--write-key", self.key)
         expect("events accepted", sent["accepted"], len(events))
+        return sent["receipts"]
 
     def letters(self, *filters):
         return self.holdfast("dead", "list", "--project", "shop", "--state", "any", *filters)
@@ -87,9 +88,15 @@ class Day:
             {"userId": "carol", "event": "Signed Up"},
             {"event": "Nobody's"},
         ]
-        self.send(lines)
+        receipts = self.send(lines)
         wait_for("three dead letters", lambda: len(self.letters()) == 3, FATE_SECONDS)
         wait_for("the good events", lambda: len(self.events("bob")) == len(self.events("carol")) == 1, FATE_SECONDS)
+        told = [item for receipt in receipts for item in self.holdfast("receipt", receipt)]
+        fates = sorted(item["reason"] or item["fate"] for item in told)
+        wanted = ["event_too_large", "event_too_large", "no_user_anon_id", "stored", "stored"]
+        expect("what the receipts tell", fates, wanted)
+        other = self.holdfast("receipt", receipts[0], "--project", "dev", status=3)
+        expect("what they tell of another project", other, [None])
 
     def they_are_found_and_understood(self):
         reasons = sorted(letter["reason"] for letter in self.letters())

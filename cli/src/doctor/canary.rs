@@ -88,7 +88,7 @@ async fn fly(
     let call = call.map_err(|error| CanaryError::NotAccepted(error.to_string()))?;
     let began = Instant::now();
     match deliver(http, &call, || ()).await {
-        Delivered::Accepted => {}
+        Delivered::Accepted { .. } => {}
         Delivered::Refused { status, message } => return Err(CanaryError::NotAccepted(format!("{status} {message}"))),
         Delivered::Failed { message } => return Err(CanaryError::NotAccepted(message)),
     }

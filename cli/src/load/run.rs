@@ -87,7 +87,7 @@ pub async fn run(
         outcome.latency.saturating_record(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
         outcome.progress.again += again;
         match delivered {
-            Delivered::Accepted => {
+            Delivered::Accepted { .. } => {
                 outcome.progress.acknowledged += count;
                 for number in numbers {
                     outcome.acknowledged[usize::try_from(number).unwrap_or(usize::MAX)] = true;

@@ -16,7 +16,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivered {
     /// It was answered 200: its events are durable.
-    Accepted,
+    Accepted {
+        /// The id of the receipt, if there was one.
+        receipt: Option<String>,
+    },
     /// It can never be accepted as it is.
     Refused {
         /// The status.
@@ -40,7 +43,7 @@ pub async fn deliver(http: &Http, call: &Call, mut again: impl FnMut()) -> Deliv
         let headers = if call.authorization.is_empty() { &[] } else { &headers[..] };
         let mut pause = (PAUSE * 2_u32.pow(attempt)).min(PAUSE_MAX);
         match http.post(&call.path, headers, call.body.clone()).await {
-            Ok(answer) if answer.status == 200 => return Delivered::Accepted,
+            Ok(answer) if answer.status == 200 => return Delivered::Accepted { receipt: answer.receipt },
             Ok(answer) if is_final(answer.status) => {
                 return Delivered::Refused { status: answer.status, message: text(&answer) };
             }
@@ -94,7 +97,7 @@ mod tests {
                 }
                 let body = r#"{"code":"c","message":"m"}"#;
                 let head = format!(
-                    "HTTP/1.1 {status} X\r\nRetry-After: 0\r\nConnection: close\r\nContent-Length: {}",
+                    "HTTP/1.1 {status} X\r\nX-Holdfast-Receipt: r1\r\nRetry-After: 0\r\nConnection: close\r\nContent-Length: {}",
                     body.len()
                 );
                 stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
@@ -111,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_sending_again_can_cure_is_sent_again() {
-        assert_eq!(delivered(&[503, 429, 500, 200]).await, (Delivered::Accepted, 3));
+        assert_eq!(delivered(&[503, 429, 500, 200]).await, (Delivered::Accepted { receipt: Some("r1".into()) }, 3));
         let failed = Delivered::Failed { message: "503 c: m".into() };
         assert_eq!(delivered(&[503; TRIES as usize]).await, (failed, TRIES - 1));
     }

@@ -37,6 +37,9 @@ const NOTE_TIME: Duration = Duration::from_secs(11);
 /// How long a mark is kept, in seconds: as long as a message can be in the quarantine (14 days, the most that SQS keeps
 /// one) and a day.
 const MARK_LIFE_SECONDS: i64 = 15 * 24 * 60 * 60;
+/// How long one is kept in which nothing is noted, in seconds: a day, far longer than a call that nobody waits for any more
+/// can be under way.
+const EMPTY_MARK_LIFE_SECONDS: i64 = 24 * 60 * 60;
 
 /// A delivery that has begun: which, when in milliseconds, whether it was to take the message apart, and whether it is
 /// known that its time was too short.
@@ -187,18 +190,11 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
     async fn note_once<R>(&self, delivery: &Delivery, change: impl Fn(&mut Vec<Begun>) -> R) -> Result<R, Cause> {
         let (key, table) = (mark(delivery), &self.ports.dead_letters);
         let found = get_all(table, vec![key.clone()], None).await?;
-        let present = found.get(&key);
-        let before = present.map(read).unwrap_or_default();
-        let version = present.and_then(|mark| mark.get(VERSION)).and_then(Value::number);
-        let mut begun = before.clone();
+        let version = found.get(&key).and_then(|mark| mark.get(VERSION)).and_then(Value::number);
+        let mut begun = found.get(&key).map(read).unwrap_or_default();
         let result = change(&mut begun);
-        if begun == before {
-            return Ok(result);
-        }
-        if begun.is_empty() {
-            // Who begins at this moment may lose its entry, and so one try of the message at the most.
-            return table.delete(&[key]).await.map(|()| result);
-        }
+        // It is written even where nothing changes, and never taken away: a write that was not answered may have its effect
+        // late, and finds another version then.
         let guard = version.map_or(Guard::Absent, |version| Guard::Equals(VERSION, version));
         match table.replace(&self.marked(key, &begun, version.unwrap_or(0) + 1), guard).await {
             Ok(true) => Ok(result),
@@ -211,7 +207,8 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         let mut item = Item { key, attributes: BTreeMap::new() };
         item.text(BEGUN, serde_json::to_string(begun).expect("a mark has only texts and numbers"));
         item.number(VERSION, version);
-        item.number("ttl", self.clock.now().as_millis() / 1000 + MARK_LIFE_SECONDS);
+        let life = if begun.is_empty() { EMPTY_MARK_LIFE_SECONDS } else { MARK_LIFE_SECONDS };
+        item.number("ttl", self.clock.now().as_millis() / 1000 + life);
         item
     }
 

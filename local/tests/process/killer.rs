@@ -102,8 +102,10 @@ async fn age_marks(dynamodb: &str) {
     let table = &template.table("DeadLettersTable").expect("a table of the template").name;
     let client = local::clients::dynamodb(dynamodb);
     for mut mark in scan(dynamodb, "DeadLettersTable").await {
-        let Ok(mut begun) = serde_json::from_str::<Vec<(String, i64, bool)>>(text(&mark, "begun")) else { continue };
-        begun.iter_mut().for_each(|(_, at, _)| *at = 0);
+        let Ok(mut begun) = serde_json::from_str::<Vec<(String, i64, bool, bool)>>(text(&mark, "begun")) else {
+            continue;
+        };
+        begun.iter_mut().for_each(|(_, at, ..)| *at = 0);
         let begun = serde_json::to_string(&begun).expect("texts and numbers");
         mark.insert("begun".to_owned(), AttributeValue::S(begun));
         client.put_item().table_name(table).set_item(Some(mark)).send().await.expect("the table takes it");

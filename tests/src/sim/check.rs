@@ -116,12 +116,21 @@ fn gather<'a>(notes: &'a Notes, events: &'a BTreeMap<Key, Row>, letters: &'a BTr
     Evidence {
         notes,
         events,
-        marks: letters.keys().filter(|key| key.pk.starts_with("QUARANTINE#")).collect(),
+        marks: letters
+            .iter()
+            .filter(|(key, row)| is_mark(key) && text(row, "begun") != "[]")
+            .map(|(key, _)| key)
+            .collect(),
         unlucky: unlucky.collect(),
         letters: letters_found,
         occurrences,
         stored,
     }
+}
+
+/// Whether an item notes the deliveries of a quarantined message.
+fn is_mark(key: &Key) -> bool {
+    key.pk.starts_with("QUARANTINE#")
 }
 
 fn found(key: &Key, row: &Row, letters: &BTreeMap<Key, Row>) -> Found {

@@ -82,6 +82,8 @@ pub(crate) enum Command {
     /// Show what a user has done
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Say what has become of the events of a request
+    Receipt(ReceiptArgs),
     /// Send one event, or a file of them, as a producer does
     Send(SendArgs),
     /// Send bounded load, and prove that each acknowledged event is stored exactly once
@@ -108,6 +110,15 @@ pub(crate) struct DoctorArgs {
     /// Send no canary event: nothing is written then
     #[arg(long)]
     pub(crate) no_canary: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ReceiptArgs {
+    /// What the answer's header X-Holdfast-Receipt says
+    pub(crate) id: String,
+    /// The project; without it, the one whose receipt it is
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Option<String>,
 }
 
 #[derive(Subcommand)]

@@ -9,6 +9,7 @@ mod load;
 mod output;
 mod people;
 mod progress;
+mod receipt;
 mod send;
 mod status;
 mod tail;
@@ -75,6 +76,7 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<Answer> {
         Command::Projects => keys::projects(&world, &mut output).await,
         Command::Profile(command) => people::profile(&world, &mut output, command).await,
         Command::Events(command) => people::events(&world, &mut output, command).await,
+        Command::Receipt(args) => receipt::receipt(&world, &mut output, &args).await,
         Command::Send(args) => send::send(&world, &mut output, &args).await,
         Command::Load(args) => load::load(&world, &mut output, &args).await,
         Command::Completions { shell } => completions(shell),

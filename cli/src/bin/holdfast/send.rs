@@ -21,6 +21,8 @@ use crate::world::World;
 
 /// Calls under way at the same time.
 const IN_FLIGHT: usize = 4;
+/// The receipts of a file that are told; there is one a request.
+const RECEIPTS_MAX: usize = 1_000;
 /// Calls in a row that came to nothing after all tries, after which no further ones are made.
 const FAILED_MAX: usize = 10;
 
@@ -36,7 +38,7 @@ pub(crate) async fn send(world: &World, output: &mut Output, arguments: &SendArg
         let call = single(protocol, &arguments.call, &write_key, text, &random_key()).context("the event")?;
         let delivered = deliver(&http, &call, || ()).await;
         let (answer, text, outcome) = match &delivered {
-            Delivered::Accepted => (Answer::Yes, styled(GOOD, "accepted"), "accepted"),
+            Delivered::Accepted { .. } => (Answer::Yes, styled(GOOD, "accepted"), "accepted"),
             Delivered::Refused { status, message } => {
                 (Answer::No, styled(BAD, &format!("refused: {status} {}", harmless(message))), "refused")
             }
@@ -44,7 +46,11 @@ pub(crate) async fn send(world: &World, output: &mut Output, arguments: &SendArg
                 (Answer::No, styled(BAD, &format!("not accepted: {}", harmless(message))), "failed")
             }
         };
-        output.either(&json!({"outcome": outcome, "detail": detail(&delivered)}), &text)?;
+        let receipt = receipt(&delivered).map(harmless);
+        output.either(&json!({"outcome": outcome, "detail": detail(&delivered), "receipt": receipt}), &text)?;
+        if let Some(receipt) = receipt.filter(|_| !output.json) {
+            output.line(&format!("what becomes of it: holdfast receipt {receipt}"))?;
+        }
         return Ok(answer);
     }
     let path = arguments.file.as_deref().context("give an event, or --file")?;
@@ -58,9 +64,16 @@ pub(crate) async fn send(world: &World, output: &mut Output, arguments: &SendArg
 
 fn detail(delivered: &Delivered) -> String {
     match delivered {
-        Delivered::Accepted => String::new(),
+        Delivered::Accepted { .. } => String::new(),
         Delivered::Refused { status, message } => format!("{status} {message}"),
         Delivered::Failed { message } => message.clone(),
+    }
+}
+
+fn receipt(delivered: &Delivered) -> Option<&str> {
+    match delivered {
+        Delivered::Accepted { receipt } => receipt.as_deref(),
+        Delivered::Refused { .. } | Delivered::Failed { .. } => None,
     }
 }
 
@@ -72,6 +85,7 @@ struct Sent {
     failed: usize,
     bad_lines: usize,
     failed_in_a_row: usize,
+    receipts: Vec<String>,
 }
 
 /// The calls of a file, read by a thread of its own: a standard input that has nothing for a while must not keep what is
@@ -108,8 +122,10 @@ async fn send_file(http: &Http, output: &mut Output, calls: Calls<Box<dyn BufRea
             progress.inc_length(events as u64);
             progress.inc(events as u64);
             let trouble = match &answer {
-                Ok(Delivered::Accepted) => {
+                Ok(delivered @ Delivered::Accepted { .. }) => {
                     sent.accepted += events;
+                    sent.receipts
+                        .extend(receipt(delivered).map(harmless).filter(|_| sent.receipts.len() < RECEIPTS_MAX));
                     sent.failed_in_a_row = 0;
                     continue;
                 }
@@ -138,7 +154,7 @@ async fn send_file(http: &Http, output: &mut Output, calls: Calls<Box<dyn BufRea
     let stopped = is_interrupted || sent.failed_in_a_row == FAILED_MAX;
     let object = json!({
         "accepted": sent.accepted, "refused": sent.refused, "failed": sent.failed, "badLines": sent.bad_lines,
-        "stopped": stopped,
+        "stopped": stopped, "receipts": sent.receipts,
     });
     let end = if stopped { "; stopped before the end of the file, which may be sent again" } else { "" };
     let text = format!(
