@@ -125,7 +125,7 @@ pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
             return;
         }
         let (positions, items): (Vec<usize>, Vec<Item>) = items.into_values().unzip();
-        insert_distinct(table, cases, &positions, &items).await;
+        let owners = insert_distinct(table, cases, &positions, &items).await;
         for (position, leader) in followers {
             let (leads, follows) = (&cases[leader], &cases[position]);
             let same = origin(leads.message, leads.event) == origin(follows.message, follows.event);
@@ -133,7 +133,10 @@ pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
                 // It has the place to itself now, in the next round.
                 Some(Outcome::DeadLettered(_)) => None,
                 Some(Outcome::Retry(cause)) => Some(Outcome::Retry(cause)),
-                // The same event twice in one batch, as after a send that was made twice: what it is, both are.
+                // What is in the way of the one may be the other's own, which a delivery at the same time has stored.
+                Some(Outcome::Duplicate) if owners.get(&leader) == Some(&origin(follows.message, follows.event)) => {
+                    Some(follows.stored_by_its_message())
+                }
                 Some(outcome @ (Outcome::Duplicate | Outcome::Erased)) => Some(outcome),
                 _ => Some(if same { Outcome::StoredBefore } else { Outcome::Duplicate }),
             };
@@ -141,8 +144,15 @@ pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
     }
 }
 
-/// Inserts items with different keys, those of the cases at `positions`.
-async fn insert_distinct(table: &impl Table, cases: &mut [Case<'_>], positions: &[usize], items: &[Item]) {
+/// Inserts items with different keys, those of the cases at `positions`. Returns the origins of the items that were in the
+/// way, by position.
+async fn insert_distinct(
+    table: &impl Table,
+    cases: &mut [Case<'_>],
+    positions: &[usize],
+    items: &[Item],
+) -> BTreeMap<usize, String> {
+    let mut owners = BTreeMap::new();
     let results = insert_all(table, items).await;
     let existing = items.iter().zip(&results).filter(|(_, result)| **result == Insert::Exists);
     let present = get_all(table, existing.map(|(item, _)| item.key.clone()).collect(), Some(ORIGIN)).await;
@@ -157,7 +167,10 @@ async fn insert_distinct(table: &impl Table, cases: &mut [Case<'_>], positions: 
                     let own = origin(case.message, case.event);
                     case.outcome = Some(match attributes.get(ORIGIN).and_then(Value::text) {
                         Some(origin) if origin == own => case.stored_by_its_message(),
-                        Some(_) => Outcome::Duplicate,
+                        Some(origin) => {
+                            owners.insert(*position, origin.to_owned());
+                            Outcome::Duplicate
+                        }
                         None => Outcome::Erased,
                     });
                 }
@@ -167,4 +180,5 @@ async fn insert_distinct(table: &impl Table, cases: &mut [Case<'_>], positions: 
             },
         }
     }
+    owners
 }

@@ -389,6 +389,25 @@ async fn a_message_for_which_the_time_was_too_short_is_taken_apart_and_never_hel
 }
 
 #[tokio::test]
+async fn of_one_event_in_two_messages_the_one_that_another_delivery_has_stored_is_folded() {
+    let world = World::default();
+    let message = |receipt: &str| {
+        let one = traits(receipt, 0..1, "x");
+        let mut message = Message::decode(&one.body).unwrap();
+        message.receipt = receipt.to_owned();
+        message.events[0].id = "same".to_owned();
+        Delivery { body: message.encode(), ..one }
+    };
+    let (first, second) = (message("first"), message("second"));
+    // Another delivery of the second has come as far as this, and no further.
+    let stored = Message::decode(&second.body).unwrap();
+    let item = crate::store::item(&stored, &stored.events[0]);
+    assert_eq!((&world.events).insert(&[item]).await, [Insert::Done]);
+    let report = consume(&world).deliver(&[first, second], deadline()).await;
+    assert_eq!((failed(&report), report.duplicate, report.stored, values(&world)), (vec![], 1, 1, 1));
+}
+
+#[tokio::test]
 async fn a_duplicate_that_is_twice_in_one_batch_is_a_duplicate_twice() {
     let world = World::default();
     let other = |receipt: &str, message_id: &str| {
