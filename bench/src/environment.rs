@@ -109,6 +109,14 @@ impl Environment {
         kib.with_context(|| format!("{} tells no peak", self.status))
     }
 
+    /// How many bytes it has printed so far.
+    ///
+    /// # Errors
+    /// Its log is gone.
+    pub fn log_bytes(&self) -> anyhow::Result<u64> {
+        Ok(std::fs::metadata(&self.log)?.len())
+    }
+
     /// Ends it.
     ///
     /// # Errors

@@ -51,6 +51,8 @@ pub struct Warm {
     pub demand: Demand,
     /// Calls by action, an invocation.
     pub calls: BTreeMap<String, f64>,
+    /// Bytes of logs, an invocation.
+    pub log_bytes: f64,
     /// What the stand-in for AWS took.
     pub sink: SinkShare,
 }

@@ -4,6 +4,7 @@
 //! stand-in for SQS and DynamoDB, over TLS. So figures of one run can be compared with each other; those of two runs
 //! cannot.
 
+pub mod bill;
 pub mod budget;
 pub mod cold;
 pub mod cost;
@@ -12,6 +13,7 @@ pub mod figure;
 pub mod load;
 pub mod machine;
 pub mod plot;
+pub mod prices;
 pub mod prepare;
 pub mod report;
 pub mod run;
@@ -19,6 +21,7 @@ pub mod runtime_api;
 pub mod sink;
 pub mod stats;
 pub mod subject;
+pub mod target;
 pub mod warm;
 pub mod workload;
 

@@ -53,6 +53,7 @@ pub struct Round {
     own_cpu: Duration,
     times_ms: Vec<f64>,
     peak_kib: u64,
+    log_bytes: u64,
     tally: Tally,
 }
 
@@ -78,6 +79,7 @@ pub async fn measure(subject: &Subject, load: Load, sink: &Sink, logs: &Path, ef
         own_cpu: own_cpu()?,
         times_ms: Vec::new(),
         peak_kib: 0,
+        log_bytes: environment.log_bytes()?,
         tally: sink.ledger.take(),
     };
     let began = Instant::now();
@@ -94,6 +96,7 @@ pub async fn measure(subject: &Subject, load: Load, sink: &Sink, logs: &Path, ef
     round.cpu = environment.cpu()?.saturating_sub(round.cpu);
     round.own_cpu = own_cpu()?.saturating_sub(round.own_cpu);
     round.peak_kib = environment.peak_kib()?;
+    round.log_bytes = environment.log_bytes()?.saturating_sub(round.log_bytes);
     round.tally = sink.ledger.take();
     environment.stop().await?;
     ensure!(round.tally.refused == 0, "the stand-in for AWS refused calls: {:?}", round.tally.calls);
@@ -167,6 +170,7 @@ pub fn summary(subject: &Subject, load: Load, rounds: &[Round]) -> Warm {
             read_units: per_event(&|tally| tally.read_units),
         },
         calls,
+        log_bytes: rounds.iter().map(|round| round.log_bytes as f64).sum::<f64>() / invocations,
         sink: SinkShare {
             p50_us: service.p50 / 1e3,
             p99_us: service.p99 / 1e3,
