@@ -133,8 +133,7 @@ pub fn bill(profile: Profile, run: &Run, prices: &Prices) -> anyhow::Result<Vec<
     let demand = Demand::of(profile, run)?;
     let (events, batch) = (demand.events, demand.batch_events);
     let line = |what, per_event: f64, unit, price| Line { what, quantity: per_event, unit, price };
-    let log_bytes =
-        (demand.ingest.log_bytes + ACCESS_LOG_BYTES) / events + demand.consume.log_bytes / batch;
+    let log_bytes = (demand.ingest.log_bytes + ACCESS_LOG_BYTES) / events + demand.consume.log_bytes / batch;
     let write_units = (demand.item_bytes / 1_024.0).ceil();
     let fair = prices.sqs_million + prices.sqs_fair_million;
     Ok(vec![

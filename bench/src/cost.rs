@@ -106,7 +106,9 @@ fn document(run: &Run, prices: &Prices) -> anyhow::Result<String> {
     }
     put(
         &mut text,
-        format_args!("\nDynamoDB is what is left when requests are full, and there the step is at 1,024 bytes of an item.\n"),
+        format_args!(
+            "\nDynamoDB is what is left when requests are full, and there the step is at 1,024 bytes of an item.\n"
+        ),
     );
     put(&mut text, format_args!("## Line by line\n"));
     for (title, bytes) in [("A typical event of a browser", TYPICAL_BYTES), ("An event of a server", SIZES[0])] {
@@ -143,7 +145,12 @@ fn against_cluster(run: &Run, prices: &Prices) -> anyhow::Result<String> {
              ![Dollars a month by events a second](cost.svg)\n"
         ),
     );
-    put(&mut text, format_args!("| events a request | bytes an event | the cluster is cheaper from, events a second |\n|---:|---:|---:|"));
+    put(
+        &mut text,
+        format_args!(
+            "| events a request | bytes an event | the cluster is cheaper from, events a second |\n|---:|---:|---:|"
+        ),
+    );
     for (events, bytes) in LINES {
         let per_million = total(&bill(Profile { events, bytes, rate: 1_000.0 }, run, prices)?);
         put(&mut text, format_args!("| {events} | {bytes} | {:.0} |", bill::crossover(per_million, prices)));

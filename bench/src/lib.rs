@@ -13,8 +13,8 @@ pub mod figure;
 pub mod load;
 pub mod machine;
 pub mod plot;
-pub mod prices;
 pub mod prepare;
+pub mod prices;
 pub mod report;
 pub mod run;
 pub mod runtime_api;
@@ -24,11 +24,3 @@ pub mod subject;
 pub mod target;
 pub mod warm;
 pub mod workload;
-
-/// A variable of the environment that a subject cannot run without.
-///
-/// # Errors
-/// It is not set.
-pub fn required(name: &str) -> anyhow::Result<String> {
-    shared::config::environment(name).ok_or_else(|| anyhow::anyhow!("{name} is not set"))
-}

@@ -4,9 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::subject::{Function, Kind};
-use crate::workload::{
-    TYPICAL_BYTES, http_payload, packed_messages, segment_batch, single_message, sqs_payload,
-};
+use crate::workload::{TYPICAL_BYTES, http_payload, packed_messages, segment_batch, single_message, sqs_payload};
 
 /// So many payloads take turns, so that no two invocations in a row are the same.
 const VARIANTS: u64 = 8;

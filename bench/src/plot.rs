@@ -80,15 +80,27 @@ pub fn lines(labels: Labels<'_>, lines: &[Line]) -> String {
     }
     for (position, (name, points)) in lines.iter().enumerate() {
         let colour = COLOURS[position % COLOURS.len()];
-        let places: Vec<(f64, f64)> =
-            points.iter().map(|(px, py)| (x_at(x.place(*px)), y_at(y.place(*py)))).collect();
+        let places: Vec<(f64, f64)> = points.iter().map(|(px, py)| (x_at(x.place(*px)), y_at(y.place(*py)))).collect();
         let path: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        add(&mut svg, format_args!("<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join(" ")));
+        add(
+            &mut svg,
+            format_args!(
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+                path.join(" ")
+            ),
+        );
         for (x, y) in &places {
             add(&mut svg, format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"));
         }
         let at = TOP + 10.0 + 20.0 * f64::from(u8::try_from(position).unwrap_or(u8::MAX));
-        add(&mut svg, format_args!("<rect x=\"{:.1}\" y=\"{:.1}\" width=\"12\" height=\"4\" fill=\"{colour}\"/>", WIDTH - RIGHT + 12.0, at - 6.0));
+        add(
+            &mut svg,
+            format_args!(
+                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"12\" height=\"4\" fill=\"{colour}\"/>",
+                WIDTH - RIGHT + 12.0,
+                at - 6.0
+            ),
+        );
         text(&mut svg, (WIDTH - RIGHT + 30.0, at), "start", name);
     }
     svg + "</svg>\n"
@@ -125,7 +137,10 @@ fn frame(labels: Labels<'_>, y: Scale) -> String {
     for tick in y.ticks() {
         let at = y_at(y.place(tick));
         let right = WIDTH - if labels.x.is_empty() { 20.0 } else { RIGHT };
-        add(&mut svg, format_args!("<line x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right:.1}\" y2=\"{at:.1}\" stroke=\"#dddddd\"/>"));
+        add(
+            &mut svg,
+            format_args!("<line x1=\"{LEFT}\" y1=\"{at:.1}\" x2=\"{right:.1}\" y2=\"{at:.1}\" stroke=\"#dddddd\"/>"),
+        );
         text(&mut svg, (LEFT - 8.0, at + 4.0), "end", &number(tick));
     }
     text(&mut svg, (x_at(0.5), HEIGHT - 12.0), "middle", labels.x);
@@ -191,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_plot_has_every_point_and_no_markup_of_its_labels() {
-        let svg = lines(LABELS, &[("one".to_owned(), vec![(1.0, 1.0), (10.0, 2.0)]), ("two".to_owned(), vec![(1.0, 3.0)])]);
+        let svg =
+            lines(LABELS, &[("one".to_owned(), vec![(1.0, 1.0), (10.0, 2.0)]), ("two".to_owned(), vec![(1.0, 3.0)])]);
         assert_eq!((svg.matches("<circle").count(), svg.matches("<polyline").count()), (3, 2));
         assert!(svg.contains("a &lt; b") && svg.ends_with("</svg>\n"));
         assert_eq!(bars(LABELS, &[("one".to_owned(), 1.0), ("two".to_owned(), 20.0)]).matches("<rect").count(), 3);
@@ -199,7 +215,9 @@ mod tests {
 
     #[test]
     fn numbers_have_few_digits() {
-        for (value, text) in [(0.0234, "0.0234"), (0.5, "0.5"), (12.34, "12.3"), (1_000.0, "1000"), (25_000.0, "25k"), (3e6, "3M")] {
+        for (value, text) in
+            [(0.0234, "0.0234"), (0.5, "0.5"), (12.34, "12.3"), (1_000.0, "1000"), (25_000.0, "25k"), (3e6, "3M")]
+        {
             assert_eq!(number(value), text);
         }
     }

@@ -13,9 +13,6 @@ use crate::subject::{Function, Kind, Subject};
 const BUILD_LIMIT: Duration = Duration::from_secs(3_600);
 /// How long the packages of one language may take to be installed.
 const INSTALL_LIMIT: Duration = Duration::from_secs(600);
-/// The binaries of Rust beside ours.
-const RUST_SUBJECTS: [&str; 4] = ["floor_ingest", "floor_consume", "naive_ingest", "naive_consume"];
-
 /// The folders of the project that are worked in.
 #[derive(Clone, Debug)]
 pub struct Folders {
@@ -35,7 +32,8 @@ impl Folders {
     pub fn find() -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let root = root.canonicalize().context("the project has been moved; build this again")?;
-        let target = shared::config::environment("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |to| root.join(to));
+        let target =
+            shared::config::environment("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |to| root.join(to));
         let scratch = target.join("bench");
         std::fs::create_dir_all(&scratch)?;
         Ok(Self { root, target, scratch })
@@ -52,9 +50,7 @@ pub async fn prepare(folders: &Folders, kinds: &[Kind]) -> anyhow::Result<Vec<Su
         run("cargo", &["build", "--release", "-p", "ingest", "-p", "consume"], &folders.root, BUILD_LIMIT).await?;
     }
     if kinds.contains(&Kind::Floor) || kinds.contains(&Kind::NaiveRust) {
-        let mut arguments = vec!["build", "--release", "-p", "bench"];
-        RUST_SUBJECTS.iter().for_each(|name| arguments.extend(["--bin", name]));
-        run("cargo", &arguments, &folders.root, BUILD_LIMIT).await?;
+        run("cargo", &["build", "--release", "-p", "subjects"], &folders.root, BUILD_LIMIT).await?;
     }
     if kinds.contains(&Kind::Python) {
         install_python(folders).await?;
@@ -118,8 +114,16 @@ async fn install_node(folders: &Folders) -> anyhow::Result<()> {
         run("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"], &to, INSTALL_LIMIT).await?;
     }
     let bundle = [
-        "ingest.mjs", "consume.mjs", "--bundle", "--minify", "--platform=node", "--target=node20", "--format=cjs",
-        "--outdir=dist", "--out-extension:.js=.cjs", "--log-level=warning",
+        "ingest.mjs",
+        "consume.mjs",
+        "--bundle",
+        "--minify",
+        "--platform=node",
+        "--target=node20",
+        "--format=cjs",
+        "--outdir=dist",
+        "--out-extension:.js=.cjs",
+        "--log-level=warning",
     ];
     run("node_modules/.bin/esbuild", &bundle, &to, INSTALL_LIMIT).await
 }

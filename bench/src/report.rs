@@ -172,7 +172,8 @@ fn of_demand(run: &Run) -> String {
     let loads = REQUESTS.iter().chain(&SINGLES).chain(&PACKED);
     for row in loads.flat_map(|load| Kind::ALL.iter().filter_map(|kind| warm(run, *kind, *load))) {
         let Warm { kind, load, demand, .. } = row;
-        let calls: Vec<String> = row.calls.iter().map(|(action, count)| format!("{} {action}", number(*count))).collect();
+        let calls: Vec<String> =
+            row.calls.iter().map(|(action, count)| format!("{} {action}", number(*count))).collect();
         put(
             &mut text,
             format_args!(
@@ -222,9 +223,7 @@ fn of_growth(run: &Run) -> String {
 }
 
 fn of_instructions(run: &Run) -> String {
-    let mut text = String::from(
-        "| | work | | start, millions | an event, thousands |\n|---|---:|---|---:|---:|\n",
-    );
+    let mut text = String::from("| | work | | start, millions | an event, thousands |\n|---|---:|---|---:|---:|\n");
     for row in &run.instructions {
         let (function, work) = (row.load.function.name(), of_load(row.load));
         let (start, event) = (row.start_millions, row.event_thousands);

@@ -13,7 +13,9 @@ use crate::machine::Machine;
 use crate::sink::Sink;
 use crate::subject::{Function, Kind, Subject};
 use crate::warm::{Effort, Round};
-use crate::workload::{LEAST_BYTES, TYPICAL_BYTES, packed_messages, segment_batch, segment_event, vero_event, vero_message};
+use crate::workload::{
+    LEAST_BYTES, TYPICAL_BYTES, packed_messages, segment_batch, segment_event, vero_event, vero_message,
+};
 use crate::{budget, cold, warm};
 
 /// How much a run does.

@@ -27,17 +27,20 @@ pub struct Answer {
     pub took: Duration,
 }
 
+/// Where the answer goes, or the error in its place.
+type Reply = oneshot::Sender<Result<Answer, String>>;
+
 struct Invocation {
     id: u64,
     payload: Bytes,
-    reply: oneshot::Sender<Result<Answer, String>>,
+    reply: Reply,
 }
 
 #[derive(Default)]
 struct Work {
     invocations: u64,
     queued: Option<Invocation>,
-    current: Option<(u64, Instant, oneshot::Sender<Result<Answer, String>>)>,
+    current: Option<(u64, Instant, Reply)>,
 }
 
 /// The state behind the API.

@@ -74,7 +74,10 @@ mod tests {
     #[test]
     fn percentiles_are_times_that_occurred_and_none_is_told_from_too_few() {
         let times = |count: u32| (1..=count).rev().map(f64::from).collect();
-        assert_eq!(Percentiles::of(times(1_000)), Percentiles { samples: 1_000, p50: 500.0, p99: 990.0, p999: Some(999.0) });
+        assert_eq!(
+            Percentiles::of(times(1_000)),
+            Percentiles { samples: 1_000, p50: 500.0, p99: 990.0, p999: Some(999.0) }
+        );
         assert_eq!(Percentiles::of(times(100)), Percentiles { samples: 100, p50: 50.0, p99: 99.0, p999: None });
         assert_eq!(Percentiles::of(vec![]).samples, 0);
     }

@@ -148,7 +148,8 @@ pub fn summary(subject: &Subject, load: Load, rounds: &[Round]) -> Warm {
     let service_ns: Vec<f64> = rounds.iter().flat_map(|round| &round.tally.service_ns).map(|ns| *ns as f64).collect();
     let in_sink_ms = service_ns.iter().sum::<f64>() / 1e6;
     let service = Percentiles::of(service_ns);
-    let per_event = |count: &dyn Fn(&Tally) -> f64| rounds.iter().map(|round| count(&round.tally)).sum::<f64>() / events;
+    let per_event =
+        |count: &dyn Fn(&Tally) -> f64| rounds.iter().map(|round| count(&round.tally)).sum::<f64>() / events;
     let mut calls = std::collections::BTreeMap::new();
     for (action, count) in rounds.iter().flat_map(|round| &round.tally.calls) {
         *calls.entry(action.clone()).or_insert(0.0) += *count as f64 / invocations;

@@ -149,7 +149,8 @@ pub fn packed_messages(project: &str, body: &str) -> anyhow::Result<Vec<String>>
 /// It refuses the call.
 pub fn vero_message(number: u64) -> anyhow::Result<Message> {
     let text = vero_event(number).to_string();
-    let found = ingest::route::route("POST", "/api/v2/events/track").map_err(|problem| anyhow::anyhow!("{problem:?}"))?;
+    let found =
+        ingest::route::route("POST", "/api/v2/events/track").map_err(|problem| anyhow::anyhow!("{problem:?}"))?;
     let ingest::route::Route::Vero(call) = found.route else { anyhow::bail!("the path is not Vero's") };
     let parsed = ingest::vero::parse(call, &text, &arrival()).map_err(|problem| anyhow::anyhow!("{problem:?}"))?;
     Ok(Message { events: parsed.events, ..envelope("dev") })

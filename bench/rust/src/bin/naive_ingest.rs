@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let sqs = aws_sdk_sqs::Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
-    let url = bench::required("EVENTS_QUEUE_URL")?;
+    let url = subjects::required("EVENTS_QUEUE_URL")?;
     lambda_http::run(service_fn(|request: Request| send(&sqs, &url, request))).await
 }
 

@@ -10,15 +10,11 @@ use shared::limits::DYNAMODB_STATEMENTS_MAX;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
-    let table = bench::required("EVENTS_TABLE_NAME")?;
+    let table = subjects::required("EVENTS_TABLE_NAME")?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| write(&dynamodb, &table, event.payload))).await
 }
 
-async fn write(
-    dynamodb: &aws_sdk_dynamodb::Client,
-    table: &str,
-    event: SqsEvent,
-) -> Result<SqsBatchResponse, Error> {
+async fn write(dynamodb: &aws_sdk_dynamodb::Client, table: &str, event: SqsEvent) -> Result<SqsBatchResponse, Error> {
     // A call takes as many items as it takes statements.
     for records in event.records.chunks(DYNAMODB_STATEMENTS_MAX) {
         let requests = records.iter().map(put).collect::<Result<Vec<_>, Error>>()?;

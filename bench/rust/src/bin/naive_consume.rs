@@ -9,15 +9,11 @@ use serde_json::Value;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
-    let table = bench::required("EVENTS_TABLE_NAME")?;
+    let table = subjects::required("EVENTS_TABLE_NAME")?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| store(&dynamodb, &table, event.payload))).await
 }
 
-async fn store(
-    dynamodb: &aws_sdk_dynamodb::Client,
-    table: &str,
-    event: SqsEvent,
-) -> Result<SqsBatchResponse, Error> {
+async fn store(dynamodb: &aws_sdk_dynamodb::Client, table: &str, event: SqsEvent) -> Result<SqsBatchResponse, Error> {
     let mut response = SqsBatchResponse::default();
     for record in &event.records {
         if put(dynamodb, table, record.body.as_deref().unwrap_or_default()).await.is_err()

@@ -6,7 +6,7 @@ use lambda_http::{Body, Error, Request, Response, service_fn};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let sqs = aws_sdk_sqs::Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
-    let url = bench::required("EVENTS_QUEUE_URL")?;
+    let url = subjects::required("EVENTS_QUEUE_URL")?;
     lambda_http::run(service_fn(|request: Request| pass_on(&sqs, &url, request))).await
 }
 
