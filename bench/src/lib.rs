@@ -20,6 +20,7 @@ pub mod run;
 pub mod runtime_api;
 pub mod sink;
 pub mod stats;
+pub mod stored;
 pub mod subject;
 pub mod target;
 pub mod warm;

@@ -5,18 +5,15 @@ use std::path::Path;
 
 use anyhow::Context;
 use shared::clock::{Clock, SystemClock};
-use shared::message::Message;
 
-use crate::figure::{Run, Stored};
+use crate::figure::Run;
 use crate::load::Load;
 use crate::machine::Machine;
 use crate::sink::Sink;
 use crate::subject::{Function, Kind, Subject};
 use crate::warm::{Effort, Round};
-use crate::workload::{
-    LEAST_BYTES, TYPICAL_BYTES, packed_messages, segment_batch, segment_event, vero_event, vero_message,
-};
-use crate::{budget, cold, warm};
+use crate::workload::LEAST_BYTES;
+use crate::{budget, cold, stored, warm};
 
 /// How much a run does.
 #[derive(Clone, Copy, Debug)]
@@ -108,36 +105,13 @@ pub async fn run(subjects: &[Subject], extent: Extent, scratch: &Path) -> anyhow
             .collect(),
         cold: starts.iter().map(|(position, starts)| cold::summary(&subjects[*position], starts)).collect(),
         largest,
-        stored: stored()?,
+        stored: stored::rows()?,
         instructions: budget::of_processes(subjects, &sink, scratch).await?,
     })
 }
 
 fn name(subject: &Subject) -> String {
     format!("{} of {}", subject.function.name(), subject.kind)
-}
-
-/// What typical events come to in the table, by the code that writes them.
-///
-/// # Errors
-/// Our own `ingest` refuses them.
-pub fn stored() -> anyhow::Result<Vec<Stored>> {
-    let row = |what: &str, raw_bytes: usize, message: &Message| {
-        let event = message.events.first().context("no event")?;
-        let item_bytes = consume::store::item(message, event).bytes() as u64;
-        let write_units = item_bytes.div_ceil(1_024);
-        anyhow::Ok(Stored { what: what.to_owned(), raw_bytes, item_bytes, write_units })
-    };
-    let segment = |what: &str, bytes: usize| {
-        let messages = packed_messages("dev", &segment_batch(0, 1, bytes))?;
-        row(what, segment_event(0, bytes).to_string().len(), &Message::decode(&messages[0])?)
-    };
-    let vero = vero_message(1)?;
-    Ok(vec![
-        row("Vero, track", vero_event(1).to_string().len(), &vero)?,
-        segment("Segment, track from a server", LEAST_BYTES + 100)?,
-        segment("Segment, track from a browser", TYPICAL_BYTES)?,
-    ])
 }
 
 #[cfg(test)]
@@ -149,13 +123,5 @@ mod tests {
         let of = |kind, function| loads(kind, function).len();
         assert_eq!((of(Kind::Node, Function::Ingest), of(Kind::Node, Function::Consume)), (4, 3));
         assert_eq!((of(Kind::Holdfast, Function::Ingest), of(Kind::Holdfast, Function::Consume)), (10, 12));
-    }
-
-    #[test]
-    fn typical_events_are_items_of_about_their_own_size() {
-        for row in stored().unwrap() {
-            let raw = row.raw_bytes as u64;
-            assert!(row.item_bytes > raw / 2 && row.item_bytes < raw + 400, "{row:?}");
-        }
     }
 }
