@@ -20,8 +20,8 @@ use crate::subject::{Function, Kind, Subject};
 pub const EVENTS: usize = 100;
 /// How often more a core runs in the second count than in the first, so that its start cancels out.
 const MORE: u64 = 10;
-/// What a change may add without anybody deciding on it, in percent. Two counts differ by less than 1: maps begin with
-/// seeds of their own.
+/// What a change may add without anybody deciding on it, in percent. Two counts of the same code differ by less than a
+/// thousandth.
 const MARGIN_PCT: u64 = 5;
 /// How long a count may take.
 const COUNT_LIMIT: Duration = Duration::from_secs(60);

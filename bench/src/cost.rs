@@ -193,6 +193,8 @@ fn assumptions(prices: &Prices) -> String {
          - A line of the access log has {ACCESS_LOG_BYTES} bytes. Those of the functions were counted.\n\
          - `MessageGroupId` makes SQS's standard queues fair; one source names {} dollars a million for that, which is \
            counted here.\n\
+         - Each event is of another person, so that each costs a read. Where a batch has several events of one person, reads \
+           fall in proportion: a phone's batch of 100 costs one.\n\
          - Storage is not counted: {} dollars a GB and month, and as much again, about, for point-in-time recovery.\n\n\
          ## Where prices come from\n\n\
          | price | dollars | source |\n|---|---:|---|\n\
@@ -200,7 +202,7 @@ fn assumptions(prices: &Prices) -> String {
          | Lambda, million invocations; GB-s on arm64 | {}; {} | AWS's price list, by third parties |\n\
          | SQS, million of 64 KiB; fair queues | {}; {} | third parties; the surcharge by one only, unconfirmed |\n\
          | DynamoDB on demand, million write and read units | {}; {} | third parties, after the cut of November 2024 |\n\
-         | CloudWatch, GB of logs; metric, alarm, dashboard a month | {}; {}, {}, {} | third parties; AWS's price page |\n\
+         | CloudWatch, GB of logs; metric, alarm, dashboard a month; KMS, key | {}; {}, {}, {}; {} | third parties; AWS's price page |\n\
          | `m7g.large`, `kafka.m7g.large`, load balancer an hour; disk, GB a month | {}, {}, {}; {} | list prices from memory: check them first |\n\n\
          They are in `bench/prices.json`; put your own there and write this page anew.\n",
         prices.sqs_fair_million,
@@ -216,6 +218,7 @@ fn assumptions(prices: &Prices) -> String {
         prices.metric_month,
         prices.alarm_month,
         prices.dashboard_month,
+        prices.key_month,
         prices.collector_hour,
         prices.broker_hour,
         prices.load_balancer_hour,

@@ -32,6 +32,8 @@ pub struct Prices {
     pub alarm_month: f64,
     /// An alarm over alarms for a month.
     pub composite_alarm_month: f64,
+    /// A key of KMS for a month.
+    pub key_month: f64,
     /// A dashboard for a month.
     pub dashboard_month: f64,
     /// A metric of our own for a month.
