@@ -1,7 +1,7 @@
 //! What a million events of a profile cost, line by line.
 
 use anyhow::Context;
-use shared::limits::{DYNAMODB_STATEMENTS_MAX, SQS_BATCH_ENTRIES_MAX};
+use shared::limits::SQS_BATCH_ENTRIES_MAX;
 use shared::message::Message;
 
 use crate::figure::{Run, Warm};
@@ -116,12 +116,12 @@ impl<'a> Demand<'a> {
     fn gb_seconds(function: Function, warm: &Warm, per: f64) -> f64 {
         let memory = f64::from(function.memory_mib());
         let cpu_ms = warm.cpu_us.median * per / 1e3 * (WHOLE_CPU_MIB / memory).max(1.0);
-        // Calls an invocation, as many as the batch has parts of 25.
+        // One after the other. Looking a key up once a minute does not count.
         let calls = match function {
             Function::Ingest => 1.0,
-            Function::Consume => warm.demand.calls * per + (1.0 / real(DYNAMODB_STATEMENTS_MAX)).min(1.0),
+            Function::Consume => warm.demand.calls * per,
         };
-        (cpu_ms + calls.max(1.0) * CALL_MS) / 1e3 * memory / 1_024.0 / per
+        (cpu_ms + calls * CALL_MS) / 1e3 * memory / 1_024.0 / per
     }
 }
 

@@ -190,6 +190,8 @@ fn assumptions(prices: &Prices) -> String {
         "\n## What is assumed\n\n\
          - A call to SQS or DynamoDB takes {CALL_MS} ms, one after the other, and is paid for as Lambda's time.\n\
          - Batches of ten messages where ten come in a second, and of one otherwise.\n\
+         - Events of other sizes take the CPU time of typical ones: with full requests, Lambda is less than a hundredth of it \
+           all.\n\
          - A line of the access log has {ACCESS_LOG_BYTES} bytes. Those of the functions were counted.\n\
          - `MessageGroupId` makes SQS's standard queues fair; one source names {} dollars a million for that, which is \
            counted here.\n\

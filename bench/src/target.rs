@@ -1,10 +1,13 @@
 //! What we want to reach, and how far it is.
 
+use crate::bill::{Profile, bill, total};
 use crate::figure::{Run, Warm};
 use crate::load::Load;
+use crate::prices::Prices;
 use crate::subject::{Function, Kind};
+use crate::workload::{LEAST_BYTES, TYPICAL_BYTES};
 
-/// The unit in which memory is limited here, for the message's sake.
+/// The most memory that the largest payload may take, in MiB.
 const LARGEST_MIB: f64 = 64.0;
 
 /// One aim, and what a run says of it.
@@ -44,6 +47,12 @@ fn start_cpu(run: &Run, kind: Kind, function: Function) -> Option<f64> {
 
 fn ratio(of: Option<f64>, to: Option<f64>) -> Option<f64> {
     Some(of? / to?)
+}
+
+/// What a million events of a size cost, 100 a request and 1,000 a second.
+fn dollars(run: &Run, bytes: usize) -> Option<f64> {
+    let lines = bill(Profile { events: 100, bytes, rate: 1_000.0 }, run, &Prices::load().ok()?).ok()?;
+    Some(total(&lines))
 }
 
 /// Everything that is aimed at.
@@ -90,6 +99,10 @@ pub fn targets(run: &Run) -> Vec<Target> {
     all.push(at_most("AWS requests an event, both functions, full batches".to_owned(), 0.05, calls));
     let browser = run.stored.last().map(|row| f64::from(u32::try_from(row.write_units).unwrap_or(u32::MAX)));
     all.push(at_most("write units of an event of a browser".to_owned(), 1.0, browser));
+    for (who, bytes) in [("a browser", TYPICAL_BYTES), ("a server", LEAST_BYTES + 100)] {
+        let what = format!("dollars a million events of {who}, 100 events a request");
+        all.push(at_most(what, 0.70, dollars(run, bytes)));
+    }
     all
 }
 
@@ -108,7 +121,7 @@ mod tests {
     #[test]
     fn every_target_is_told_even_where_nothing_was_measured() {
         let targets = targets(&crate::bill::tests::run());
-        assert_eq!(targets.len(), 21);
+        assert_eq!(targets.len(), 23);
         let requests = targets.iter().find(|target| target.what.starts_with("AWS requests")).unwrap();
         assert!(!requests.met() && requests.measured.is_some());
     }
