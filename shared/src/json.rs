@@ -180,7 +180,7 @@ pub fn nesting_depth(text: &[u8]) -> usize {
 /// Whether arrays and objects nest deeper in a text than so many levels.
 #[must_use]
 pub fn nests_deeper_than(levels: usize, text: &[u8]) -> bool {
-    // Hardly a text has even so many brackets, and to count them takes a tenth of following them.
+    // Hardly a text has even so many brackets, and they are counted far faster than followed.
     memchr::memchr2_iter(b'{', b'[', text).nth(levels).is_some() && nesting_depth(text) > levels
 }
 
