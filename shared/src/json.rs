@@ -1,7 +1,7 @@
 //! Looking at JSON without parsing what no rule needs: the members of one object, each value left as its text.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
@@ -11,6 +11,9 @@ use serde_json::value::RawValue;
 /// most parsers.
 #[derive(Debug, Default)]
 pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// So few members are compared with each other in less time than it takes to index them.
+const FEW_MEMBERS: usize = 32;
 
 impl<'a> Members<'a> {
     /// Reads the members of an object.
@@ -30,10 +33,20 @@ impl<'a> Members<'a> {
 
     /// Each name once, with the value that counts, in the order of first appearance.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        let last: BTreeMap<&str, &'a RawValue> = self.0.iter().map(|(key, value)| (key.as_ref(), *value)).collect();
-        let mut seen = HashSet::new();
-        let names = self.0.iter().map(|(key, _)| key.as_ref()).filter(move |name| seen.insert(*name));
-        names.map(move |name| (name, last[name]))
+        let mut unique: Vec<(&str, &'a RawValue)> = Vec::with_capacity(self.0.len());
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (name, value) in &self.0 {
+            let place = if self.0.len() <= FEW_MEMBERS {
+                unique.iter().position(|(known, _)| known == name).unwrap_or(unique.len())
+            } else {
+                *places.entry(name).or_insert(unique.len())
+            };
+            match unique.get_mut(place) {
+                Some((_, last)) => *last = value,
+                None => unique.push((name, value)),
+            }
+        }
+        unique.into_iter()
     }
 }
 
@@ -164,6 +177,13 @@ pub fn nesting_depth(text: &[u8]) -> usize {
     deepest
 }
 
+/// Whether arrays and objects nest deeper in a text than so many levels.
+#[must_use]
+pub fn nests_deeper_than(levels: usize, text: &[u8]) -> bool {
+    // Hardly a text has even so many brackets, and they are counted far faster than followed.
+    memchr::memchr2_iter(b'{', b'[', text).nth(levels).is_some() && nesting_depth(text) > levels
+}
+
 /// How many levels of a value [`canonical`] makes alike. Producers that write the same value in two ways do so in the
 /// first few.
 const CANONICAL_DEPTH: usize = 16;
@@ -261,6 +281,14 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_of_depth_is_that_of_the_depth() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(!nests_deeper_than(3, nested(3).as_bytes()) && nests_deeper_than(3, nested(4).as_bytes()));
+        assert!(!nests_deeper_than(3, nested(1).repeat(50).as_bytes()));
+        assert!(!nests_deeper_than(3, br#"["[[[[[["]"#));
+    }
+
+    #[test]
     fn canonical_text_is_the_same_for_the_same_value() {
         for (text, expected) in [
             (r#"{ "b" : [ 1 , "\u0061" ] , "a" : { } }"#, r#"{"a":{},"b":[1,"a"]}"#),
@@ -300,6 +328,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_members_that_count_are_the_same_among_few_and_many(names in prop::collection::vec("[ab]?[a-e]", 0..2 * FEW_MEMBERS)) {
+            let body: Vec<String> = names.iter().enumerate().map(|(place, name)| format!("\"{name}\":{place}")).collect();
+            let text = format!("{{{}}}", body.join(","));
+            let members = Members::parse(&text).unwrap();
+            let mut expected: Vec<(&str, String)> = Vec::new();
+            for name in &names {
+                let last = names.iter().rposition(|other| other == name).unwrap().to_string();
+                if !expected.iter().any(|(known, _)| known == name) {
+                    expected.push((name, last));
+                }
+            }
+            let found: Vec<(&str, String)> = members.iter().map(|(name, value)| (name, value.get().to_owned())).collect();
+            prop_assert_eq!(found, expected);
+        }
+
         #[test]
         fn canonical_text_ignores_layout_and_keeps_the_value(value in any_json()) {
             let compact = canonical(&raw(&value.to_string())).unwrap();

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::bufread::GzDecoder;
-use shared::json::nesting_depth;
+use shared::json::nests_deeper_than;
 use shared::limits::NESTING_DEPTH_MAX;
 
 use crate::response::Problem;
@@ -37,7 +37,7 @@ pub fn bytes<'a>(body: &'a [u8], content_encoding: Option<&str>, bytes_max: usiz
 /// # Errors
 /// What is wrong with the body.
 pub fn text(bytes: &[u8]) -> Result<&str, Problem> {
-    if nesting_depth(bytes) > NESTING_DEPTH_MAX {
+    if nests_deeper_than(NESTING_DEPTH_MAX, bytes) {
         return Err(Problem::NestedTooDeeply);
     }
     text_of_any_depth(bytes)

@@ -9,7 +9,7 @@ use shared::clock::Timestamp;
 use shared::event::Event;
 use shared::json::{Members, ObjectWriter};
 use shared::limits::{BATCH_EVENTS_MAX, EVENT_ID_BYTES_MAX, REFUSED_BYTES_MAX};
-use shared::message::Refused;
+use shared::message::{Refused, noncharacters};
 use shared::outcome::Reason;
 
 use crate::response::Problem;
@@ -47,8 +47,7 @@ impl Arrival<'_> {
     /// there (see [`shared::message::Message::encode`]) instead of three.
     #[must_use]
     pub fn has_room_for(&self, text: &str) -> bool {
-        text.len() <= self.event_bytes_max
-            && text.len() + 3 * text.matches(['\u{FFFE}', '\u{FFFF}']).count() <= self.event_bytes_max
+        text.len() <= self.event_bytes_max && text.len() + 3 * noncharacters(text) <= self.event_bytes_max
     }
 }
 

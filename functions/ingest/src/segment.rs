@@ -6,7 +6,7 @@
 use serde_json::value::RawValue;
 use shared::clock::Timestamp;
 use shared::event::{Event, Identity, Kind, corrected};
-use shared::json::{Members, ObjectWriter, as_object, is_object, nesting_depth};
+use shared::json::{Members, ObjectWriter, as_object, is_object, nests_deeper_than};
 use shared::limits::{NESTING_DEPTH_MAX, REFUSED_BYTES_MAX, SHARED_BYTES_MAX, SUBJECT_CHARS_MAX};
 use shared::message::Refused;
 use shared::outcome::Reason;
@@ -126,7 +126,7 @@ fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     let members = object(text)?;
     let items = batch_items(&members)?;
     let shared = ["context", "integrations"].iter().filter_map(|name| members.get(name));
-    if shared.into_iter().any(|value| nesting_depth(value.get().as_bytes()) > NESTING_DEPTH_MAX) {
+    if shared.into_iter().any(|value| nests_deeper_than(NESTING_DEPTH_MAX, value.get().as_bytes())) {
         return Err(Problem::NestedTooDeeply);
     }
     let context = members.get("context").filter(|context| is_object(context));
@@ -188,7 +188,7 @@ fn item(
             format!("the event is larger than {limit} bytes, with what its batch says"),
         ));
     }
-    if nesting_depth(item.get().as_bytes()) > NESTING_DEPTH_MAX {
+    if nests_deeper_than(NESTING_DEPTH_MAX, item.get().as_bytes()) {
         return Err((Reason::BadRequest, format!("the event nests deeper than {NESTING_DEPTH_MAX} levels")));
     }
     let members = Members::parse(item.get()).map_err(|error| (Reason::BadRequest, malformed(&error)))?;
