@@ -105,7 +105,7 @@ impl<'a> Demand<'a> {
             batch_events: real(profile.events * batch) / real(messages.len()),
             gateway_units: real(body.len().div_ceil(GATEWAY_BYTES)),
             queue_units: real(sent) + received + deleted,
-            item_bytes: real(crate::stored::bytes(&consume::store::item(&message, event))),
+            item_bytes: real(consume::store::item(&message, event).bytes()),
             ingest: measured(Function::Ingest, 1)?,
             consume: measured(Function::Consume, batch)?,
         })

@@ -1,26 +1,12 @@
 //! What typical events come to in the table, by the code that writes them.
 
 use anyhow::Context;
-use consume::table::{Item, Value};
 use shared::message::Message;
 
 use crate::figure::Stored;
 use crate::workload::{
     LEAST_BYTES, TYPICAL_BYTES, packed_messages, segment_batch, segment_event, vero_event, vero_message,
 };
-
-/// The bytes of an item as DynamoDB counts them (developer guide, item sizes).
-#[must_use]
-pub fn bytes(item: &Item) -> usize {
-    let value = |value: &Value| match value {
-        Value::Text(text) => text.len(),
-        // Two digits a byte, and one more.
-        Value::Number(number) => number.to_string().len().div_ceil(2) + 1,
-        Value::Flag(_) => 1,
-    };
-    let attributes = item.attributes.iter().map(|(name, of)| name.len() + value(of));
-    "pk".len() + item.key.pk.len() + "sk".len() + item.key.sk.len() + attributes.sum::<usize>()
-}
 
 /// Typical events, from small to large.
 ///
@@ -29,8 +15,9 @@ pub fn bytes(item: &Item) -> usize {
 pub fn rows() -> anyhow::Result<Vec<Stored>> {
     let row = |what: &str, raw_bytes: usize, message: &Message| {
         let event = message.events.first().context("no event")?;
-        let item_bytes = bytes(&consume::store::item(message, event)) as u64;
-        anyhow::Ok(Stored { what: what.to_owned(), raw_bytes, item_bytes, write_units: item_bytes.div_ceil(1_024) })
+        let item = consume::store::item(message, event);
+        let (item_bytes, write_units) = (item.bytes() as u64, item.write_units() as u64);
+        anyhow::Ok(Stored { what: what.to_owned(), raw_bytes, item_bytes, write_units })
     };
     let segment = |what: &str, bytes: usize| {
         let messages = packed_messages("dev", &segment_batch(0, 1, bytes))?;
@@ -54,13 +41,5 @@ mod tests {
             let raw = row.raw_bytes as u64;
             assert!(row.item_bytes > raw / 2 && row.item_bytes < raw + 400, "{row:?}");
         }
-    }
-
-    #[test]
-    fn an_item_is_its_names_and_values() {
-        let key = consume::table::Key { pk: "dev#ann".to_owned(), sk: "E#1".to_owned() };
-        let mut item = Item { key, attributes: std::collections::BTreeMap::new() };
-        item.number("time", 1_700_000_000_123);
-        assert_eq!(bytes(&item), 26);
     }
 }

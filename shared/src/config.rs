@@ -50,6 +50,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A value that is read from its text, or `default` where the variable is absent. The error says what would be one.
+    pub fn parsed<T>(&mut self, name: &str, default: T) -> T
+    where
+        T: FromStr<Err: Display>,
+    {
+        let Some(text) = self.get(name) else { return default };
+        text.parse().unwrap_or_else(|error| {
+            self.problems.push(format!("{name} is {text:?}, which {error}"));
+            default
+        })
+    }
+
     /// Notes a relation between variables that does not hold.
     pub fn refuse(&mut self, problem: String) {
         self.problems.push(problem);

@@ -12,7 +12,7 @@ use bench::workload::{TYPICAL_BYTES, packed_messages, segment_batch};
 use consume::decode::Delivery;
 use consume::deliver::{Consume, Ports};
 use consume::queue::{Deferral, Outgoing, Queue};
-use consume::table::{Attributes, Guard, Insert, Item, Key, Replace, Table};
+use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table};
 use ingest::accept::{Call, Ingest};
 use ingest::auth::{KeyLookup, LookupError, Owner};
 use ingest::config::Config;
@@ -66,8 +66,8 @@ impl Table for Nothing {
         Ok(true)
     }
 
-    async fn query(&self, _: &str, _: &str, _: Option<&str>) -> Result<Vec<(Key, Attributes)>, Cause> {
-        Ok(vec![])
+    async fn query(&self, _: &str, _: &str, _: Option<&str>) -> Result<Page, Cause> {
+        Ok(Page { items: vec![], is_last: true })
     }
 
     async fn scan(&self, _: Option<&Key>) -> Result<Vec<(Key, Attributes)>, Cause> {

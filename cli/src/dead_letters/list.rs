@@ -45,13 +45,13 @@ pub async fn page(table: &impl Table, filter: &Filter, from: &Cursor) -> Result<
         // Sort keys begin with the time and so with the day, and DynamoDB takes no empty prefix.
         let found = table.query(&partition, &day.to_string(), after.as_deref()).await;
         let found = found.map_err(|cause| Error::Unlisted { partition, cause })?;
-        let Some((last, _)) = found.last() else {
+        let Some((last, _)) = found.items.last() else {
             after = None;
             continue;
         };
         let next = Some(Cursor { day, after: Some(last.sk.clone()) });
         let mut letters = Vec::new();
-        for (key, attributes) in found {
+        for (key, attributes) in found.items {
             let Some(head) = Head::read(&key, &attributes).filter(|head| filter.takes(head)) else { continue };
             if contains(table, &head, &attributes, filter.like.as_deref()).await? {
                 letters.push(head);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use consume::dead_letter::{Letter, Stage, State, UNKNOWN_PROJECT, part_key};
 use consume::decode::Delivery;
 use consume::queue::{Deferral, Outgoing, Queue};
-use consume::table::{Attributes, Guard, Insert, Item, Key, Replace, Table, Value};
+use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::civil::date;
 use serde_json::value::RawValue;
@@ -86,12 +86,14 @@ impl Table for Memory {
         if lost { Err(Replace::Failed(Cause::TimedOut)) } else { Ok(holds) }
     }
 
-    async fn query(&self, pk: &str, prefix: &str, after: Option<&str>) -> Result<Vec<(Key, Attributes)>, Cause> {
+    async fn query(&self, pk: &str, prefix: &str, after: Option<&str>) -> Result<Page, Cause> {
         assert!(!prefix.is_empty(), "DynamoDB takes no empty text for a key");
         let items = self.items.lock().unwrap();
         let wanted = items.iter().filter(|(key, _)| key.pk == pk && key.sk.starts_with(prefix));
         let wanted = wanted.filter(|(key, _)| after.is_none_or(|after| key.sk.as_str() > after));
-        Ok(wanted.take(2).map(|(key, attributes)| (key.clone(), attributes.clone())).collect())
+        let mut wanted = wanted.map(|(key, attributes)| (key.clone(), attributes.clone()));
+        let items = wanted.by_ref().take(2).collect();
+        Ok(Page { items, is_last: wanted.next().is_none() })
     }
 
     async fn scan(&self, _: Option<&Key>) -> Result<Vec<(Key, Attributes)>, Cause> {

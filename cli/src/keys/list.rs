@@ -55,9 +55,9 @@ pub async fn list(table: &impl Table, project: Option<&str>) -> Result<Vec<KeyEn
     while entries.len() < KEYS_MAX {
         let page = table.query(REGISTER_PARTITION, &prefix, after.as_deref()).await;
         let page = page.map_err(|cause| Error::Unread { cause })?;
-        let Some((last, _)) = page.last() else { break };
+        entries.extend(page.items.iter().filter_map(|(key, _)| entry(&key.sk)));
+        let Some((last, _)) = page.items.last().filter(|_| !page.is_last) else { break };
         after = Some(last.sk.clone());
-        entries.extend(page.iter().filter_map(|(key, _)| entry(&key.sk)));
     }
     describe(table, &mut entries).await?;
     Ok(entries)

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use consume::store::partition;
+use consume::bundle::unpack;
+use consume::store::{EVENT_SORT, partition};
 use consume::table::{Key, Table};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::outcome::Cause;
@@ -91,11 +92,13 @@ async fn numbers(table: &impl Table, project: &str, plan: &Plan, user: u64) -> R
     let partition = partition(project, &plan.user(user));
     let (mut numbers, mut after) = (Vec::new(), None::<String>);
     loop {
-        let page = table.query(&partition, "E#", after.as_deref()).await?;
-        let Some((last, _)) = page.last() else { return Ok(numbers) };
-        after = Some(last.sk.clone());
+        let page = table.query(&partition, EVENT_SORT, after.as_deref()).await?;
+        let last = page.items.last().map(|(last, _)| last.sk.clone());
         let id = |key: &Key| key.sk.splitn(3, '#').nth(2).and_then(|id| plan.number(id));
-        numbers.extend(page.iter().filter_map(|(key, _)| id(key)));
+        let events = page.items.into_iter().flat_map(|(key, attributes)| unpack(key, attributes));
+        numbers.extend(events.filter_map(|(key, _)| id(&key)));
+        let Some(last) = last.filter(|_| !page.is_last) else { return Ok(numbers) };
+        after = Some(last);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use consume::table::{Attributes, Guard, Insert, Item, Key, Replace, Table, Value};
+use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value};
 use shared::clock::Timestamp;
 use shared::outcome::Cause;
 
@@ -63,7 +63,7 @@ impl Table for Memory {
         Err(Replace::Failed(Cause::Denied))
     }
 
-    async fn query(&self, _: &str, _: &str, _: Option<&str>) -> Result<Vec<(Key, Attributes)>, Cause> {
+    async fn query(&self, _: &str, _: &str, _: Option<&str>) -> Result<Page, Cause> {
         Err(Cause::Denied)
     }
 

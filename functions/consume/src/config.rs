@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use shared::config::{ConfigError, Reader};
 
+use crate::period::Period;
 use crate::{backoff, memory};
 
 /// How long a dead letter is kept by default, in days.
@@ -26,6 +27,8 @@ pub struct Config {
     pub spill_table_name: String,
     /// How long a dead letter is kept.
     pub dead_letters_retention: Duration,
+    /// The hours whose events are kept in bundles.
+    pub packed_period: Period,
 }
 
 impl Config {
@@ -41,6 +44,7 @@ impl Config {
         if outlasts < least {
             reader.refuse(format!("RECEIVES_MAX ({receives}) outlasts {outlasts} minutes, of at least {least}"));
         }
+        let packed_period = reader.parsed("PACKED_PERIOD", Period::NEVER);
         let size_mib = reader.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", usize::MAX, memory::SIZES_MIB);
         if let Some(problem) = memory::refusal(size_mib) {
             reader.refuse(problem);
@@ -52,6 +56,7 @@ impl Config {
             dead_letters_table_name: reader.required("DEAD_LETTERS_TABLE_NAME"),
             spill_table_name: reader.required("SPILL_TABLE_NAME"),
             dead_letters_retention: Duration::from_secs(days * 24 * 60 * 60),
+            packed_period,
         };
         reader.finish(config)
     }
@@ -68,7 +73,7 @@ mod tests {
             Config::from_lookup(&move |name| match name {
                 "DEAD_LETTERS_RETENTION_DAYS" => Some(days.clone()),
                 "RECEIVES_MAX" => Some("60".to_owned()),
-                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => None,
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" | "PACKED_PERIOD" => None,
                 _ => Some("name".to_owned()),
             })
         };
@@ -85,7 +90,7 @@ mod tests {
             Config::from_lookup(&move |name| match name {
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some(size.to_string()),
                 "RECEIVES_MAX" => Some("60".to_owned()),
-                "DEAD_LETTERS_RETENTION_DAYS" => None,
+                "DEAD_LETTERS_RETENTION_DAYS" | "PACKED_PERIOD" => None,
                 _ => Some("name".to_owned()),
             })
         };
@@ -102,7 +107,7 @@ mod tests {
             let receives = receives.to_owned();
             Config::from_lookup(&move |name| match name {
                 "RECEIVES_MAX" => Some(receives.clone()),
-                "DEAD_LETTERS_RETENTION_DAYS" | "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => None,
+                "DEAD_LETTERS_RETENTION_DAYS" | "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" | "PACKED_PERIOD" => None,
                 _ => Some("name".to_owned()),
             })
         };
@@ -111,5 +116,22 @@ mod tests {
             let error = read(receives).unwrap_err().to_string();
             assert!(error.contains("RECEIVES_MAX") && error.contains("of at least 360"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_packed_period_that_is_none_is_refused_with_what_would_be_one() {
+        let read = |period: &str| {
+            let period = period.to_owned();
+            Config::from_lookup(&move |name| match name {
+                "PACKED_PERIOD" => Some(period.clone()),
+                "RECEIVES_MAX" => Some("60".to_owned()),
+                "DEAD_LETTERS_RETENTION_DAYS" | "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => None,
+                _ => Some("name".to_owned()),
+            })
+        };
+        assert_eq!(read("").unwrap().packed_period, Period::NEVER);
+        assert_eq!(read("always").unwrap().packed_period, Period::ALWAYS);
+        let error = read("2027-01-01T00:30:00Z/").unwrap_err().to_string();
+        assert!(error.contains("PACKED_PERIOD") && error.contains("whole hours"), "{error}");
     }
 }

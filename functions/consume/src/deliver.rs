@@ -19,11 +19,14 @@ use crate::dead_letter::{Letter, Stage};
 use crate::decode::{Decoded, Delivery, decode};
 use crate::erase::erase_late;
 use crate::fold::fold_profiles;
+use crate::insert::insert_events;
 use crate::letters::Letters;
+use crate::packed::Packing;
+use crate::period::Period;
 use crate::queue::Queue;
 use crate::receipts::write_lists;
 use crate::settle::Failed;
-use crate::store::{Case, insert_events, origin};
+use crate::store::{Case, origin};
 use crate::table::Table;
 use crate::verify::verify_keys;
 
@@ -59,6 +62,7 @@ pub struct Ports<T, Q> {
 pub struct Consume<T, Q> {
     pub(crate) ports: Ports<T, Q>,
     pub(crate) dead_letters_retention: Duration,
+    pub(crate) packing: Packing,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -140,7 +144,13 @@ fn decode_group<'a>(deliveries: &'a [Delivery], positions: &[usize]) -> Vec<(usi
 impl<T: Table, Q: Queue> Consume<T, Q> {
     /// Puts the function together.
     pub fn new(ports: Ports<T, Q>, dead_letters_retention: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { ports, dead_letters_retention, clock }
+        Self { ports, dead_letters_retention, packing: Period::NEVER.into(), clock }
+    }
+
+    /// Keeps these events in bundles; without it, none.
+    #[must_use]
+    pub fn packed(self, packing: impl Into<Packing>) -> Self {
+        Self { packing: packing.into(), ..self }
     }
 
     /// Gives every message of a batch its fate before `deadline`. Those that are not begun in time go back.
@@ -222,7 +232,7 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         let out_of_time = || deadline.since(self.clock.now()) < ANSWER_TIME + ERASURE_PAUSE;
         let events = &self.ports.events;
         claim_identities(events, &mut cases).await;
-        insert_events(events, &mut cases).await;
+        insert_events(events, &mut cases, self.packing).await;
         let now = self.clock.now();
         erase_late(events, &mut cases, now).await;
         fold_profiles(events, &mut cases, now, &out_of_time).await;
@@ -264,7 +274,7 @@ fn open_case<'a>(
     message: &'a Message,
     event: &'a shared::event::Event,
 ) -> Case<'a> {
-    Case { delivery, receive_count, message, event, outcome: None, detail: String::new() }
+    Case { delivery, receive_count, message, event, bundle: None, outcome: None, detail: String::new() }
 }
 
 /// Adds a group's outcomes to the report, and tells each at the level for those who look closely.

@@ -8,13 +8,14 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementError, BatchStatementErrorCodeEnum, BatchStatementRequest, DeleteRequest,
     KeysAndAttributes, PutRequest, WriteRequest,
 };
 use shared::outcome::Cause;
 
-use crate::table::{Attributes, Guard, Insert, Item, Key, Replace, Table, Value};
+use crate::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value};
 
 /// Calls for one batch of keys until DynamoDB has dealt with every one; it may leave some out under load.
 const BATCH_ROUNDS: usize = 4;
@@ -152,7 +153,7 @@ impl Table for DynamoTable {
         }
     }
 
-    async fn query(&self, partition: &str, prefix: &str, after: Option<&str>) -> Result<Vec<(Key, Attributes)>, Cause> {
+    async fn query(&self, partition: &str, prefix: &str, after: Option<&str>) -> Result<Page, Cause> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let start =
             after.map(|sort| HashMap::from([("pk".to_owned(), text(partition)), ("sk".to_owned(), text(sort))]));
@@ -169,7 +170,8 @@ impl Table for DynamoTable {
             .send()
             .await
             .map_err(|error| Failure::of("query", &error).cause())?;
-        Ok(reply.items().iter().filter_map(read).collect())
+        let items = reply.items().iter().filter_map(read).collect();
+        Ok(Page { items, is_last: reply.last_evaluated_key().is_none() })
     }
 
     async fn scan(&self, after: Option<&Key>) -> Result<Vec<(Key, Attributes)>, Cause> {
@@ -201,6 +203,7 @@ fn attribute(value: &Value) -> AttributeValue {
         Value::Text(text) => AttributeValue::S(text.clone()),
         Value::Number(number) => AttributeValue::N(number.to_string()),
         Value::Flag(flag) => AttributeValue::Bool(*flag),
+        Value::Bytes(bytes) => AttributeValue::B(Blob::new(bytes.clone())),
     }
 }
 
@@ -230,6 +233,8 @@ pub fn read(item: &HashMap<String, AttributeValue>) -> Option<(Key, Attributes)>
             attributes.insert(name.clone(), Value::Number(number));
         } else if let Ok(flag) = value.as_bool() {
             attributes.insert(name.clone(), Value::Flag(*flag));
+        } else if let Ok(bytes) = value.as_b() {
+            attributes.insert(name.clone(), Value::Bytes(bytes.as_ref().to_vec()));
         }
     }
     Some((key, attributes))

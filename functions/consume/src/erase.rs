@@ -3,19 +3,23 @@
 //! The tombstone is written before the events are looked for, and an event is inserted before the tombstone is looked
 //! for. So whichever of two at a time comes second sees the other, and no event older than a deletion stays.
 //!
+//! Few events are older than any deletion in their project. So the latest of these is noted for each project, before the
+//! tombstone, and one read a batch tells which events need to have theirs looked for at all.
+//!
 //! What is removed leaves its key behind for a while. An insert that was not answered may have its effect late, when
 //! another delivery of the same message has settled it already and nobody looks any more; it finds the key taken. That
 //! costs what deleting the item would.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use shared::clock::Timestamp;
 use shared::event::Kind;
 use shared::outcome::{Cause, Outcome};
 
+use crate::bundle;
 use crate::deliver::CONFLICTS_MAX;
-use crate::store::{Case, partition};
+use crate::store::{Case, EVENT_SORT, partition};
 use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, get_all, pause_before, put_all};
 
 /// The attribute of what is left of an erased event: up to when everything of its subject was erased, in milliseconds.
@@ -30,6 +34,17 @@ const MOMENT: &str = "until";
 const CURSOR: &str = "cursor";
 /// Up to when everything has been looked through, in milliseconds. What is inserted later looks for the tombstone itself.
 const DONE: &str = "done";
+
+/// The sort key of the note of a project's latest deletion.
+pub const LATEST_SORT: &str = "LATEST";
+/// What that note is rounded up to, so that a project's deletions write it once a minute and not each.
+const LATEST_STEP: i64 = 60_000;
+
+/// Where a project's latest deletion is noted.
+#[must_use]
+pub fn latest_key(project: &str) -> Key {
+    Key { pk: format!("{project}#DELETED"), sk: LATEST_SORT.to_owned() }
+}
 
 /// Where the tombstone of a subject is, by the partition of the subject.
 #[must_use]
@@ -57,12 +72,15 @@ fn remains(key: Key, until: Timestamp, now: Timestamp) -> Item {
 /// It is not finished: a call failed, or the time ran out. Doing it again looks through what is left.
 pub async fn erase(
     table: &impl Table,
-    partition: &str,
+    project: &str,
+    subject: &str,
     moment: Timestamp,
     now: Timestamp,
     out_of_time: &dyn Fn() -> bool,
 ) -> Result<(), Cause> {
-    let tombstone = write_tombstone(table, partition, moment).await?;
+    let partition = partition(project, subject);
+    note_latest(table, project, moment).await?;
+    let tombstone = write_tombstone(table, &partition, moment).await?;
     // So a deletion that is delivered again, as with others that took too long, does not begin anew.
     if tombstone.done.is_some_and(|done| done >= tombstone.until) {
         return Ok(());
@@ -70,25 +88,81 @@ pub async fn erase(
     // What is inserted behind the cursor by now looks for the tombstone itself.
     let mut after = tombstone.cursor.clone();
     loop {
-        let page = table.query(partition, "E#", after.as_deref()).await?;
-        let expired = page.iter().filter(|(_, attributes)| {
-            let time = attributes.get("time").and_then(Value::number);
-            time.is_some_and(|millis| millis <= tombstone.until.as_millis())
-        });
+        let page = table.query(&partition, EVENT_SORT, after.as_deref()).await?;
+        let (bundles, items): (Vec<_>, Vec<_>) =
+            page.items.iter().partition(|(key, _)| bundle::number_of(&key.sk).is_some());
+        let expired = items.into_iter().filter(|(_, attributes)| is_expired(attributes, tombstone.until));
         let remains = expired.map(|(key, _)| remains(key.clone(), tombstone.until, now));
         put_all(table, &remains.collect::<Vec<Item>>()).await?;
-        let Some((last, _)) = page.last() else { break };
+        for (key, attributes) in bundles {
+            erase_bundle(table, key, Some(attributes), tombstone.until).await?;
+        }
+        let Some((last, _)) = page.items.last().filter(|_| !page.is_last) else { break };
         after = Some(last.sk.clone());
         if out_of_time() {
             let pause = Tombstone { cursor: after, ..tombstone.clone() };
-            table.replace(&pause.item(partition), tombstone.guard()).await.map_err(Replace::cause)?;
+            table.replace(&pause.item(&partition), tombstone.guard()).await.map_err(Replace::cause)?;
             return Err(Cause::Unstarted);
         }
     }
     let done = Tombstone { done: Some(tombstone.until), cursor: None, ..tombstone };
     // If somebody has moved it on in the meantime, that deletion looks through everything itself.
-    table.replace(&done.item(partition), done.guard()).await.map_err(Replace::cause)?;
+    table.replace(&done.item(&partition), done.guard()).await.map_err(Replace::cause)?;
     Ok(())
+}
+
+fn is_expired(event: &Attributes, until: Timestamp) -> bool {
+    event.get("time").and_then(Value::number).is_some_and(|millis| millis <= until.as_millis())
+}
+
+/// Takes out of a bundle what happened up to a moment, beginning with the bundle as it was read, if it was. Its number
+/// stays taken.
+async fn erase_bundle(table: &impl Table, key: &Key, read: Option<&Attributes>, until: Timestamp) -> Result<(), Cause> {
+    let mut read = read.cloned();
+    for attempt in 0..CONFLICTS_MAX {
+        pause_before(attempt).await;
+        let present = match read.take() {
+            Some(present) => present,
+            None => get_all(table, vec![key.clone()], None).await?.remove(key).ok_or(Cause::Contended)?,
+        };
+        let events = bundle::decode(key, &present).zip(bundle::version(&present));
+        let (mut events, version) = events.ok_or_else(|| {
+            tracing::error!(bundle = key.sk, "a stored bundle cannot be read");
+            Cause::Denied
+        })?;
+        let before = events.len();
+        events.retain(|(_, event)| !is_expired(event, until));
+        if events.len() == before {
+            return Ok(());
+        }
+        let left = bundle::encode(key.clone(), version + 1, events.iter().map(|(key, event)| (key, event)));
+        let guard = Guard::Equals(bundle::VERSION, version);
+        if table.replace(&left, guard).await.map_err(Replace::cause)? {
+            return Ok(());
+        }
+    }
+    Err(Cause::Contended)
+}
+
+/// Makes sure that the note of a project's latest deletion says at least `moment`.
+async fn note_latest(table: &impl Table, project: &str, moment: Timestamp) -> Result<(), Cause> {
+    let key = latest_key(project);
+    let rounded = moment.as_millis().div_euclid(LATEST_STEP).saturating_add(1).saturating_mul(LATEST_STEP);
+    let mut item = Item { key: key.clone(), attributes: BTreeMap::new() };
+    item.number(MOMENT, Timestamp::from_millis_clamped(rounded).as_millis());
+    for attempt in 0..CONFLICTS_MAX {
+        pause_before(attempt).await;
+        let found = get_all(table, vec![key.clone()], None).await?;
+        let guard = match found.get(&key).and_then(moment_of) {
+            Some(present) if present >= moment => return Ok(()),
+            Some(present) => Guard::Equals(MOMENT, present.as_millis()),
+            None => Guard::Absent,
+        };
+        if table.replace(&item, guard).await.map_err(Replace::cause)? {
+            return Ok(());
+        }
+    }
+    Err(Cause::Contended)
 }
 
 /// What a tombstone says.
@@ -147,16 +221,24 @@ async fn write_tombstone(table: &impl Table, partition: &str, moment: Timestamp)
 /// Erases those of the events just stored whose subject has been deleted later than they happened.
 pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>], now: Timestamp) {
     let late = late(table, cases).await;
-    let remains: BTreeMap<Key, Item> = late
-        .iter()
-        .map(|(position, moment)| (cases[*position].key(), *moment))
-        .map(|(key, moment)| (key.clone(), remains(key, moment, now)))
-        .collect();
-    let erased = put_all(table, &remains.into_values().collect::<Vec<Item>>()).await;
+    let (mut items, mut bundles) = (BTreeMap::new(), BTreeMap::new());
+    for (position, moment) in &late {
+        let case = &cases[*position];
+        match &case.bundle {
+            Some(bundle) => drop(bundles.insert(bundle.clone(), *moment)),
+            None => drop(items.insert(case.key(), remains(case.key(), *moment, now))),
+        }
+    }
+    let put = put_all(table, &items.into_values().collect::<Vec<Item>>()).await;
+    let mut erased = HashMap::new();
+    for (bundle, moment) in bundles {
+        erased.insert(bundle.clone(), erase_bundle(table, &bundle, None, moment).await);
+    }
     for (position, _) in late {
-        match erased {
-            Ok(()) => cases[position].outcome = Some(Outcome::Erased),
-            Err(cause) => cases[position].retry(cause),
+        let case = &mut cases[position];
+        match case.bundle.as_ref().map_or(put, |bundle| erased.get(bundle).copied().unwrap_or(Ok(()))) {
+            Ok(()) => case.outcome = Some(Outcome::Erased),
+            Err(cause) => case.retry(cause),
         }
     }
 }
@@ -165,6 +247,11 @@ pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>], now: Timesta
 async fn late(table: &impl Table, cases: &mut [Case<'_>]) -> Vec<(usize, Timestamp)> {
     let concerns = |case: &Case<'_>| {
         case.event.kind != Kind::Delete && matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore))
+    };
+    let latest = latest(table, cases.iter().filter(|case| concerns(case))).await;
+    let concerns = |case: &Case<'_>| {
+        let happened_before = |latest: &Timestamp| case.event.timestamp <= *latest;
+        concerns(case) && latest.as_ref().is_none_or(|all| all.get(&case.message.project).is_some_and(happened_before))
     };
     let key_of = |case: &Case<'_>| tombstone_key(&partition(&case.message.project, &case.event.subject));
     let keys: Vec<Key> = cases.iter().filter(|case| concerns(case)).map(key_of).collect();
@@ -179,4 +266,16 @@ async fn late(table: &impl Table, cases: &mut [Case<'_>]) -> Vec<(usize, Timesta
         }
     }
     late
+}
+
+/// The latest deletion of each of these events' projects, rounded up; `None` if that cannot be read, and each tombstone must
+/// be looked for.
+async fn latest<'a>(
+    table: &impl Table,
+    cases: impl Iterator<Item = &'a Case<'a>>,
+) -> Option<HashMap<String, Timestamp>> {
+    let projects: BTreeSet<&str> = cases.map(|case| case.message.project.as_str()).collect();
+    let found = get_all(table, projects.iter().map(|project| latest_key(project)).collect(), None).await.ok()?;
+    let moment = |project: &str| Some((project.to_owned(), found.get(&latest_key(project)).and_then(moment_of)?));
+    Some(projects.into_iter().filter_map(moment).collect())
 }

@@ -125,7 +125,7 @@ async fn fold(table: &impl Table, run: &Run<'_>, now: Timestamp, out_of_time: &d
         let deleted = person.get(id).and_then(|profile| profile.deleted);
         if let Some(moment) = deleted.filter(|_| reaches_others) {
             for id in person::ids(&person, id) {
-                erase::erase(table, &partition(project, &id), moment, now, out_of_time).await?;
+                erase::erase(table, project, &id, moment, now, out_of_time).await?;
             }
         }
         return Ok(());

@@ -18,12 +18,15 @@
 //! | `DEAD_LETTERS_TABLE_NAME` | required | the table of dead letters |
 //! | `SPILL_TABLE_NAME` | required | the table of messages that the queue did not take |
 //! | `RECEIVES_MAX` | required | the queue's `maxReceiveCount` |
+//! | `PACKED_PERIOD` | `never` | the hours whose events are kept in bundles: see [`period`] |
 //! | `DEAD_LETTERS_RETENTION_DAYS` | 90 | how long a dead letter is kept |
 //! | `AWS_LAMBDA_FUNCTION_MEMORY_SIZE` | no check | the memory in MiB, set by Lambda; refused if [`memory`] computes more |
 //! | `STACK_NAME` | `local` | the stack, as a dimension of the metrics |
 
 pub mod backoff;
+pub mod bundle;
 pub mod claim;
+pub mod compressed;
 pub mod config;
 pub mod dead_letter;
 pub mod decode;
@@ -33,10 +36,13 @@ pub mod erase;
 pub mod fold;
 pub mod handler;
 pub mod incoming;
+pub mod insert;
 pub mod letters;
 pub mod marker;
 pub mod memory;
 pub mod operation;
+pub mod packed;
+pub mod period;
 pub mod person;
 pub mod profile;
 pub mod quarantine;

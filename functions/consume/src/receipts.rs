@@ -66,11 +66,13 @@ pub async fn read_lists(table: &impl Table, project: &str, receipt: &Receipt) ->
     // There are no more lists than items, so this ends even if somebody goes on adding some.
     for _ in 0..=BATCH_EVENTS_MAX {
         let page = table.query(&partition, SORT, after.as_deref()).await?;
-        let Some((last, _)) = page.last() else { break };
-        after = Some(last.sk.clone());
-        let lists = page.iter().filter_map(|(_, attributes)| attributes.get(LIST).and_then(Value::text));
+        let lists = page.items.iter().filter_map(|(_, attributes)| attributes.get(LIST).and_then(Value::text));
         let listed = lists.filter_map(|text| read_list(text, receipt.received_at)).flatten();
         items.extend(listed.filter(|item| item.index < receipt.items).map(|item| (item.index, item)));
+        match page.items.last() {
+            Some((last, _)) if !page.is_last => after = Some(last.sk.clone()),
+            Some(_) | None => break,
+        }
     }
     Ok(items.into_values().collect())
 }

@@ -1,16 +1,25 @@
-//! Events → items, and what became of inserting them.
+//! Events → items, and back.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
-use shared::event::{Event, Kind};
+use serde_json::value::RawValue;
+use shared::clock::Timestamp;
+use shared::event::Event;
 use shared::message::Message;
 use shared::outcome::{Cause, Outcome, Reason};
 
-use crate::table::{Insert, Item, Key, Table, Value, get_all, insert_all};
+use crate::compressed::{deflate, inflate};
+use crate::table::{Attributes, Item, Key, Value};
+
+/// What the sort keys of events, and of bundles of them, begin with.
+pub const EVENT_SORT: &str = "E#";
 
 /// The attribute that says which event of which request an item came from. What is left of an erased event has none.
 pub const ORIGIN: &str = "rcpt";
+/// The attributes that are JSON as its producer wrote it.
+pub const JSON_TEXTS: [&str; 3] = ["ctx", "data", "more"];
+/// The attribute that holds these where they are compressed, as one JSON object with their names.
+const FOLDED: &str = "z";
 
 /// An event on its way into the table.
 #[derive(Debug)]
@@ -23,6 +32,8 @@ pub struct Case<'a> {
     pub message: &'a Message,
     /// The event.
     pub event: &'a Event,
+    /// The bundle that it is in, once that is known; `None` if it has an item of its own, or none.
+    pub bundle: Option<Key>,
     /// What it came to; `None` while that is open.
     pub outcome: Option<Outcome>,
     /// What exactly was wrong, for a person; empty unless it is dead-lettered.
@@ -49,6 +60,12 @@ impl Case<'_> {
         key(self.message, self.event)
     }
 
+    /// The time in its key.
+    #[must_use]
+    pub fn key_time(&self) -> Timestamp {
+        key_time(self.message, self.event)
+    }
+
     /// Notes that nothing came of it this time.
     pub fn retry(&mut self, cause: Cause) {
         self.outcome = Some(Outcome::Retry(cause));
@@ -67,18 +84,29 @@ pub fn partition(project: &str, subject: &str) -> String {
     format!("{project}#{subject}")
 }
 
-/// Where an event's item is: the key is its identity.
-///
-/// The time in it is the producer's, which a retry repeats; where there is none, that of arrival.
+/// The time in an event's key: the producer's, which a retry repeats; where there is none, that of arrival.
 #[must_use]
-pub fn key(message: &Message, event: &Event) -> Key {
-    let time = event.client_time.unwrap_or(message.received_at);
-    Key { pk: partition(&message.project, &event.subject), sk: format!("E#{time}#{}", event.id) }
+pub fn key_time(message: &Message, event: &Event) -> Timestamp {
+    event.client_time.unwrap_or(message.received_at)
 }
 
-/// An event's item. Names are short, since every 1,024 bytes cost a write unit.
+/// Where an event's item is, or would be if it were not in a bundle: the key is its identity.
+#[must_use]
+pub fn key(message: &Message, event: &Event) -> Key {
+    let time = key_time(message, event);
+    Key { pk: partition(&message.project, &event.subject), sk: format!("{EVENT_SORT}{time}#{}", event.id) }
+}
+
+/// An event's item. Every 1,024 bytes cost a write unit; so names are short, and the JSON is compressed where that saves
+/// one.
 #[must_use]
 pub fn item(message: &Message, event: &Event) -> Item {
+    fold(plain(message, event))
+}
+
+/// An event's item with its JSON as its producer wrote it.
+#[must_use]
+pub fn plain(message: &Message, event: &Event) -> Item {
     let mut item = Item { key: key(message, event), attributes: BTreeMap::new() };
     item.text("kind", event.kind.tag());
     item.number("time", event.timestamp.as_millis());
@@ -101,84 +129,30 @@ pub fn item(message: &Message, event: &Event) -> Item {
     item
 }
 
-/// Inserts every event whose outcome is open, and notes what each came to.
-///
-/// An item that is already there is told apart by its origin: written by an earlier delivery of the same message,
-/// another event with the same identity, or what is left of one that was erased. DynamoDB takes no two items of one key in a call, so of several in the batch
-/// the first goes ahead; the others follow it, unless it turned out that it can never be stored.
-pub async fn insert_events(table: &impl Table, cases: &mut [Case<'_>]) {
-    for case in cases.iter_mut().filter(|case| case.outcome.is_none() && case.event.kind == Kind::Delete) {
-        // What is kept of a deletion is its tombstone.
-        case.outcome = Some(case.stored_by_its_message());
+fn fold(item: Item) -> Item {
+    if item.write_units() == 1 {
+        return item;
     }
-    loop {
-        let mut items: BTreeMap<Key, (usize, Item)> = BTreeMap::new();
-        let mut followers: Vec<(usize, usize)> = Vec::new();
-        for (position, case) in cases.iter().enumerate().filter(|(_, case)| case.outcome.is_none()) {
-            let item = item(case.message, case.event);
-            match items.entry(item.key.clone()) {
-                Entry::Occupied(leader) => followers.push((position, leader.get().0)),
-                Entry::Vacant(place) => drop(place.insert((position, item))),
-            }
-        }
-        if items.is_empty() {
-            return;
-        }
-        let (positions, items): (Vec<usize>, Vec<Item>) = items.into_values().unzip();
-        let owners = insert_distinct(table, cases, &positions, &items).await;
-        for (position, leader) in followers {
-            let (leads, follows) = (&cases[leader], &cases[position]);
-            let same = origin(leads.message, leads.event) == origin(follows.message, follows.event);
-            cases[position].outcome = match leads.outcome {
-                // It has the place to itself now, in the next round.
-                Some(Outcome::DeadLettered(_)) => None,
-                Some(Outcome::Retry(cause)) => Some(Outcome::Retry(cause)),
-                // What is in the way of the one may be the other's own, which a delivery at the same time has stored.
-                Some(Outcome::Duplicate) if owners.get(&leader) == Some(&origin(follows.message, follows.event)) => {
-                    Some(follows.stored_by_its_message())
-                }
-                Some(outcome @ (Outcome::Duplicate | Outcome::Erased)) => Some(outcome),
-                _ => Some(if same { Outcome::StoredBefore } else { Outcome::Duplicate }),
-            };
-        }
-    }
+    let (json, mut attributes): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        item.attributes.iter().partition(|(name, _)| JSON_TEXTS.contains(*name));
+    let members = json.iter().filter_map(|(name, value)| Some(format!("\"{name}\":{}", value.text()?)));
+    let text = format!("{{{}}}", members.collect::<Vec<String>>().join(","));
+    let folded = Value::Bytes(deflate(&text));
+    attributes.insert(&FOLDED, &folded);
+    let attributes = attributes.into_iter().map(|(name, value)| (*name, value.clone())).collect();
+    let small = Item { key: item.key.clone(), attributes };
+    if small.write_units() < item.write_units() { small } else { item }
 }
 
-/// Inserts items with different keys, those of the cases at `positions`. Returns the origins of the items that were in the
-/// way, by position.
-async fn insert_distinct(
-    table: &impl Table,
-    cases: &mut [Case<'_>],
-    positions: &[usize],
-    items: &[Item],
-) -> BTreeMap<usize, String> {
-    let mut owners = BTreeMap::new();
-    let results = insert_all(table, items).await;
-    let existing = items.iter().zip(&results).filter(|(_, result)| **result == Insert::Exists);
-    let present = get_all(table, existing.map(|(item, _)| item.key.clone()).collect(), Some(ORIGIN)).await;
-    for ((position, item), result) in positions.iter().zip(items).zip(results) {
-        let case = &mut cases[*position];
-        match result {
-            Insert::Done => case.outcome = Some(Outcome::Stored),
-            Insert::Refused(detail) => case.dead(Reason::Unstorable, detail),
-            Insert::Failed(cause) => case.retry(cause),
-            Insert::Exists => match present.as_ref().map(|found| found.get(&item.key)) {
-                Ok(Some(attributes)) => {
-                    let own = origin(case.message, case.event);
-                    case.outcome = Some(match attributes.get(ORIGIN).and_then(Value::text) {
-                        Some(origin) if origin == own => case.stored_by_its_message(),
-                        Some(origin) => {
-                            owners.insert(*position, origin.to_owned());
-                            Outcome::Duplicate
-                        }
-                        None => Outcome::Erased,
-                    });
-                }
-                // It was there a moment ago and is not now; the next delivery will see what is.
-                Ok(None) => case.retry(Cause::Contended),
-                Err(cause) => case.retry(*cause),
-            },
-        }
-    }
-    owners
+/// The attributes of an event's item with its JSON as its producer wrote it. What cannot be read is left as it is.
+#[must_use]
+pub fn unfold(attributes: Attributes) -> Attributes {
+    let Some(Value::Bytes(bytes)) = attributes.get(FOLDED) else { return attributes };
+    let text = inflate(bytes);
+    let json: Option<HashMap<String, Box<RawValue>>> = text.and_then(|text| serde_json::from_str(&text).ok());
+    let Some(json) = json else { return attributes };
+    let mut attributes = attributes;
+    attributes.remove(FOLDED);
+    attributes.extend(json.into_iter().map(|(name, raw)| (name, Value::Text(raw.get().to_owned()))));
+    attributes
 }

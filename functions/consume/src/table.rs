@@ -24,6 +24,8 @@ pub enum Value {
     Number(i64),
     /// A truth value.
     Flag(bool),
+    /// What is compressed.
+    Bytes(Vec<u8>),
 }
 
 impl Value {
@@ -32,7 +34,22 @@ impl Value {
     pub fn text(&self) -> Option<&str> {
         match self {
             Value::Text(text) => Some(text),
-            Value::Number(_) | Value::Flag(_) => None,
+            Value::Number(_) | Value::Flag(_) | Value::Bytes(_) => None,
+        }
+    }
+
+    /// The bytes that it takes in an item (DynamoDB developer guide, item sizes): of a number, one for each two digits, and
+    /// one more.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Value::Text(text) => text.len(),
+            Value::Number(number) => {
+                let digits = number.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1);
+                (digits + usize::from(*number < 0)).div_ceil(2) + 1
+            }
+            Value::Flag(_) => 1,
+            Value::Bytes(bytes) => bytes.len(),
         }
     }
 
@@ -41,7 +58,7 @@ impl Value {
     pub fn number(&self) -> Option<i64> {
         match self {
             Value::Number(number) => Some(*number),
-            Value::Text(_) | Value::Flag(_) => None,
+            Value::Text(_) | Value::Flag(_) | Value::Bytes(_) => None,
         }
     }
 }
@@ -66,16 +83,36 @@ impl Item {
         self.attributes.insert(name, Value::Number(number));
     }
 
-    /// About how many bytes the item takes.
+    /// Adds bytes.
+    pub fn bytes_of(&mut self, name: &'static str, bytes: Vec<u8>) {
+        self.attributes.insert(name, Value::Bytes(bytes));
+    }
+
+    /// How many bytes the item takes, by its names and values.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let attribute = |(name, value): (&&str, &Value)| name.len() + value.text().map_or(21, str::len);
-        self.key.pk.len() + self.key.sk.len() + 4 + self.attributes.iter().map(attribute).sum::<usize>()
+        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.bytes());
+        "pk".len() + self.key.pk.len() + "sk".len() + self.key.sk.len() + attributes.sum::<usize>()
+    }
+
+    /// The write units that the item takes: one for each KiB that is begun.
+    #[must_use]
+    pub fn write_units(&self) -> usize {
+        self.bytes().div_ceil(1_024)
     }
 }
 
 /// The attributes of an item that was read. Names are not ours alone: others may have added some.
 pub type Attributes = HashMap<String, Value>;
+
+/// A part of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The items, in the order of their sort keys.
+    pub items: Vec<(Key, Attributes)>,
+    /// Whether there are no more behind them.
+    pub is_last: bool,
+}
 
 /// What became of an insert.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,13 +154,13 @@ pub trait Table {
     fn replace(&self, item: &Item, guard: Guard) -> impl Future<Output = Result<bool, Replace>> + Send;
 
     /// Reads a page of a partition's items whose sort keys begin with `prefix`, in their order, beginning behind the
-    /// sort key `after`. An empty page is the end.
+    /// sort key `after`.
     fn query(
         &self,
         partition: &str,
         prefix: &str,
         after: Option<&str>,
-    ) -> impl Future<Output = Result<Vec<(Key, Attributes)>, Cause>> + Send;
+    ) -> impl Future<Output = Result<Page, Cause>> + Send;
 
     /// Reads a page of all the table's items, in any order, beginning behind the item `after`. Items written in the
     /// meantime may be missing. An empty page is the end.

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consume::bundle::unpack;
 use consume::dead_letter::{attribute, part_key};
 use consume::erase::ERASED;
-use consume::store::ORIGIN;
+use consume::store::{EVENT_SORT, ORIGIN};
 use consume::table::{Key, Value};
 
 use super::calls::Nature;
-use super::dynamo::Row;
+use super::dynamo::{Row, attributes};
 use super::lambda::Cloud;
 use super::model::{Occurrence, People};
 use super::world::{Carried, Notes};
@@ -57,9 +58,9 @@ pub(crate) fn number(row: &Row, name: &str) -> Option<i64> {
 
 /// Judges a history that has drained.
 pub(crate) fn check(cloud: &Cloud) {
-    let (events, letters) = (cloud.events.rows(), cloud.letters.rows());
-    let mut notes = cloud.world.notes();
     let mut findings = Vec::new();
+    let (events, letters) = (unpacked(&cloud.events.rows(), &mut findings), cloud.letters.rows());
+    let mut notes = cloud.world.notes();
     let evidence = gather(&notes, &events, &letters);
     // What is known of people before anything is looked at: who became whom, and who was deleted.
     let mut known = People::default();
@@ -87,6 +88,30 @@ pub(crate) fn check(cloud: &Cloud) {
     }
 }
 
+/// The attributes of events.
+const NAMES: [&str; 11] =
+    ["ctx", "data", "kind", "more", "name", "rcpt", "recv", "sent", "src", "target", "time"];
+
+/// The items of a table, with events as they would be as items of their own, and without compression.
+fn unpacked(rows: &BTreeMap<Key, Row>, findings: &mut Vec<Violation>) -> BTreeMap<Key, Row> {
+    let mut all = BTreeMap::new();
+    for (key, row) in rows {
+        if !key.sk.starts_with(EVENT_SORT) || row.contains_key(ERASED) {
+            all.insert(key.clone(), row.clone());
+            continue;
+        }
+        for (key, event) in unpack(key.clone(), attributes(row)) {
+            let of_event = |name: &'static str| Some((name, event.get(name)?.clone()));
+            let row: Row = NAMES.into_iter().filter_map(of_event).collect();
+            // What is compressed and cannot be read has others.
+            assert_eq!(row.len(), event.len(), "an attribute that no event has: {event:?}");
+            let before = all.insert(key.clone(), row);
+            expect(before.is_none(), findings, Promise::P3, || format!("{key:?} is stored twice, as {before:?} too"));
+        }
+    }
+    all
+}
+
 /// Notes a violation unless something holds.
 pub(crate) fn expect(holds: bool, findings: &mut Vec<Violation>, promise: Promise, what: impl FnOnce() -> String) {
     if !holds {
@@ -105,7 +130,7 @@ fn gather<'a>(notes: &'a Notes, events: &'a BTreeMap<Key, Row>, letters: &'a BTr
         }
     }
     let mut stored: BTreeMap<String, Vec<(&Key, &Row)>> = BTreeMap::new();
-    let is_event = |(key, row): &(&Key, &Row)| key.sk.starts_with("E#") && !row.contains_key(ERASED);
+    let is_event = |(key, row): &(&Key, &Row)| key.sk.starts_with(EVENT_SORT) && !row.contains_key(ERASED);
     for (key, row) in events.iter().filter(is_event) {
         stored.entry(text(row, ORIGIN).to_owned()).or_default().push((key, row));
     }

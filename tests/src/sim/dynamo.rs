@@ -6,7 +6,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use consume::table::{Attributes, Guard, Insert, Item, Key, Replace, Table, Value};
+use consume::bundle::unpack;
+use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value};
 use ingest::auth::{KeyLookup, LookupError, Owner};
 use ingest::queue::Entry;
 use ingest::spill::{SpillError, SpillStore};
@@ -62,7 +63,8 @@ impl SimTable {
     }
 
     fn insert(&self, item: &Item) -> Insert {
-        if item.attributes.get("name").and_then(Value::text) == Some(UNSTORABLE) {
+        let is_unstorable = |(_, event): (_, Attributes)| event.get("name").and_then(Value::text) == Some(UNSTORABLE);
+        if events_of(item).into_iter().any(is_unstorable) {
             self.world.note("item refused by the table", || item.key.sk.clone());
             return Insert::Refused("the simulation refuses it".to_owned());
         }
@@ -110,7 +112,12 @@ impl SimTable {
     }
 }
 
-fn attributes(row: &Row) -> Attributes {
+/// The events of an item, in a bundle or as the item itself.
+fn events_of(item: &Item) -> Vec<(Key, Attributes)> {
+    unpack(item.key.clone(), attributes(&item.attributes))
+}
+
+pub(crate) fn attributes(row: &Row) -> Attributes {
     row.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
@@ -132,13 +139,13 @@ fn cause(trouble: Trouble) -> Cause {
 impl TablePort {
     /// Ends the environment if one of the items is of an event that does so.
     async fn beware(&self, items: &[Item]) {
-        let is_deadly = |item: &Item| {
-            let text = |name: &str| item.attributes.get(name).and_then(Value::text).unwrap_or_default();
+        let is_deadly = |(_, item): (Key, Attributes)| {
+            let text = |name: &str| item.get(name).and_then(Value::text).unwrap_or_default();
             // An item of an event, or the marker of one, is written only once its message has been decoded.
             let origins = [text(consume::store::ORIGIN), text("seen")];
             text("name") == KILLS_WRITER || origins.iter().any(|origin| self.env.is_deadly(origin))
         };
-        if self.table.name == "events" && items.iter().any(is_deadly) {
+        if self.table.name == "events" && items.iter().flat_map(events_of).any(is_deadly) {
             self.env.kill();
             std::future::pending::<()>().await;
         }
@@ -184,7 +191,7 @@ impl Table for TablePort {
         replaced.await.map_err(|trouble| Replace::Failed(cause(trouble)))
     }
 
-    async fn query(&self, partition: &str, prefix: &str, after: Option<&str>) -> Result<Vec<(Key, Attributes)>, Cause> {
+    async fn query(&self, partition: &str, prefix: &str, after: Option<&str>) -> Result<Page, Cause> {
         let (table, pk, prefix) = (Arc::clone(&self.table), partition.to_owned(), prefix.to_owned());
         let key = |sk: &str| Key { pk: partition.to_owned(), sk: sk.to_owned() };
         let from = after.map_or(Bound::Included(key(&prefix)), |after| Bound::Excluded(key(after)));
@@ -192,7 +199,9 @@ impl Table for TablePort {
             let rows = table.rows();
             let of_partition = rows.range((from.clone(), Bound::Unbounded));
             let matching = of_partition.take_while(|(key, _)| key.pk == pk && key.sk.starts_with(&prefix));
-            matching.take(PAGE).map(|(key, row)| (key.clone(), attributes(row))).collect()
+            let mut matching = matching.map(|(key, row)| (key.clone(), attributes(row)));
+            let items = matching.by_ref().take(PAGE).collect();
+            Page { items, is_last: matching.next().is_none() }
         });
         page.await.map_err(cause)
     }

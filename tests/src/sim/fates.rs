@@ -27,7 +27,7 @@ pub(crate) fn check(evidence: &Evidence<'_>, known: &People, findings: &mut Vec<
     }
     for key in evidence.events.keys() {
         let is_known = ["E#", "RECEIPT#"].iter().any(|kind| key.sk.starts_with(kind))
-            || ["PROFILE", "DELETED", "SEEN", "KEY"].contains(&key.sk.as_str());
+            || ["PROFILE", "DELETED", "LATEST", "SEEN", "KEY"].contains(&key.sk.as_str());
         expect(is_known, findings, Promise::P2, || format!("an item of no known kind: {key:?}"));
     }
     letters(evidence, findings);

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use consume::period::Period;
 use consume::store::ORIGIN;
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::sleep;
@@ -113,6 +114,7 @@ fn scenario() -> Scenario {
         skew_max: 50,
         redrives: 0,
         large: false,
+        packing: Period::NEVER.into(),
     }
 }
 

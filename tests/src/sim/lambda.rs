@@ -128,7 +128,7 @@ impl Cloud {
             quarantine: queue(&self.quarantine),
         };
         let clock = Arc::<Env>::clone(&env);
-        let function = Consume::new(ports, Duration::from_secs(90 * 86_400), clock);
+        let function = Consume::new(ports, Duration::from_secs(90 * 86_400), clock).packed(self.world.scenario.packing);
         Rc::new(ConsumeEnv { env, function })
     }
 

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use consume::bundle::BUNDLES_MAX;
+use consume::packed::Packing;
+use consume::period::Period;
+
 use super::chance::Chance;
 
 /// A service of AWS that the functions rely on.
@@ -69,6 +73,8 @@ pub(crate) struct Scenario {
     pub(crate) redrives: u64,
     /// Whether somebody sends a request that takes several messages.
     pub(crate) large: bool,
+    /// Which events are kept in bundles.
+    pub(crate) packing: Packing,
 }
 
 impl Scenario {
@@ -94,6 +100,7 @@ impl Scenario {
             skew_max: chance.pick(&[0, 50, 2_000]),
             redrives: chance.pick(&[0, 0, 1, 4]),
             large: chance.hits(0.01),
+            packing: packing(chance),
         }
     }
 
@@ -110,6 +117,13 @@ impl Scenario {
     pub(crate) fn outage(&self, service: Service, now: Duration) -> Option<&Outage> {
         self.outages.iter().find(|outage| outage.service == service && (outage.from..outage.to).contains(&now))
     }
+}
+
+/// Either mode, or a change from one to the other in the middle of it; and logs that are full soon.
+fn packing(chance: &Chance) -> Packing {
+    let period = chance.pick(&["never", "never", "always", "always", "2023-11-14T23:00:00Z/"]);
+    let period = period.parse::<Period>().expect("a period");
+    Packing { period, bundles_max: chance.pick(&[1, 2, 4, BUNDLES_MAX]) }
 }
 
 fn outage(chance: &Chance, span: Duration) -> Outage {

@@ -8,7 +8,7 @@ use shared::clock::ManualClock;
 use super::*;
 use crate::incoming::SpilledRecord;
 use crate::queue::{Deferral, Outgoing};
-use crate::table::{Attributes, Guard, Insert, Item, Key, Replace};
+use crate::table::{Attributes, Guard, Insert, Item, Key, Page, Replace};
 
 /// A table that panics over items with `killer` in their key, and never takes lists with `stuck` in theirs.
 #[derive(Default)]
@@ -20,7 +20,8 @@ fn attributes(item: &Item) -> Attributes {
 
 impl Table for &Memory {
     async fn insert(&self, items: &[Item]) -> Vec<Insert> {
-        assert!(!items.iter().any(|item| item.key.sk.contains("killer")), "a bug of ours");
+        let events = items.iter().flat_map(|item| crate::bundle::unpack(item.key.clone(), attributes(item)));
+        assert!(!events.into_iter().any(|(key, _)| key.sk.contains("killer")), "a bug of ours");
         let mut table = self.0.lock().unwrap();
         let mut results = Vec::new();
         for item in items {
@@ -45,11 +46,11 @@ impl Table for &Memory {
         Ok(true)
     }
 
-    async fn query(&self, pk: &str, prefix: &str, after: Option<&str>) -> Result<Vec<(Key, Attributes)>, Cause> {
+    async fn query(&self, pk: &str, prefix: &str, after: Option<&str>) -> Result<Page, Cause> {
         let table = self.0.lock().unwrap();
         let items = table.values().filter(|item| item.key.pk == pk && item.key.sk.starts_with(prefix));
         let items = items.filter(|item| after.is_none_or(|after| item.key.sk.as_str() > after));
-        Ok(items.map(|item| (item.key.clone(), attributes(item))).collect())
+        Ok(Page { items: items.map(|item| (item.key.clone(), attributes(item))).collect(), is_last: true })
     }
 
     async fn scan(&self, after: Option<&Key>) -> Result<Vec<(Key, Attributes)>, Cause> {
@@ -108,7 +109,12 @@ fn consume(world: &World) -> Consume<&Memory, &Sent> {
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000).unwrap()));
     let World { events, dead_letters, spill, queue, quarantine } = world;
     let ports = Ports { events, dead_letters, spill, queue, quarantine };
-    Consume::new(ports, Duration::from_secs(1), clock)
+    Consume::new(ports, Duration::from_secs(1), clock).packed(packed_period())
+}
+
+/// Every test runs in either mode, as the variable says that the function reads too.
+fn packed_period() -> Period {
+    shared::config::environment("PACKED_PERIOD").map_or(Period::NEVER, |text| text.parse().unwrap())
 }
 
 fn failed(report: &Report) -> Vec<usize> {
@@ -143,7 +149,14 @@ async fn an_insert_that_has_its_effect_only_after_the_event_was_erased_finds_its
             assert!(failed(&consume(&world).deliver(std::slice::from_ref(one), deadline()).await).is_empty());
         }
         let message = Message::decode(&event.body).unwrap();
-        let late = crate::store::item(&message, &message.events[0]);
+        let own = crate::store::plain(&message, &message.events[0]);
+        let late = if packed_period() == Period::ALWAYS {
+            let prefix = crate::bundle::prefix_of(&own.key.sk).unwrap();
+            let first = Key { pk: own.key.pk.clone(), sk: crate::bundle::sort_of(&prefix, 0) };
+            crate::bundle::encode(first, 1, [(&own.key, &own.attributes)])
+        } else {
+            own
+        };
         assert_eq!((&world.events).insert(&[late]).await, [Insert::Exists]);
         let again = Delivery { receive_count: 2, ..event.clone() };
         assert_eq!(consume(&world).deliver(&[again], deadline()).await.erased, 1);

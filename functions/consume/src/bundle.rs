@@ -1,0 +1,250 @@
+//! A bundle: several events of a subject and an hour in one item, compressed together.
+//!
+//! The bundles of a subject and an hour are numbered, and are together their *log*. Its bundles lie before the hour's
+//! events that have items of their own: `E#2024-05-01T10#00` comes before `E#2024-05-01T10:15:00.000Z#m1`. The hour is that
+//! of the time in the event's key, so that the key of an event tells in which log it can be, and in no other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+
+use serde_json::value::RawValue;
+
+use crate::compressed::{deflate, inflate};
+use crate::store::{EVENT_SORT, JSON_TEXTS, ORIGIN, unfold};
+use crate::table::{Attributes, Item, Key, Value};
+
+/// The most bundles of a log. What comes after them has items of its own, so that reading a log stays cheap.
+pub const BUNDLES_MAX: usize = 16;
+/// The most bytes of the events of a bundle, before they are compressed, unless there is only one.
+pub const BUNDLE_BYTES_MAX: usize = 256 * 1_024;
+/// The number that changes with every write of a bundle.
+pub const VERSION: &str = "ver";
+/// Sort keys and origins of the events, compressed JSON: all that is needed to tell a duplicate.
+pub const IDS: &str = "ids";
+/// Everything else of the events, in the same order, compressed JSON.
+const EVENTS: &str = "z";
+/// How many events there are.
+const COUNT: &str = "n";
+/// The length of an hour's text: `2024-05-01T10`.
+const HOUR_LENGTH: usize = 13;
+
+/// What the sort keys of the bundles begin with in which an event with this sort key can be; `None` if it is none.
+#[must_use]
+pub fn prefix_of(event_sort: &str) -> Option<String> {
+    let hour = event_sort.strip_prefix(EVENT_SORT)?.get(..HOUR_LENGTH)?;
+    Some(format!("{EVENT_SORT}{hour}#"))
+}
+
+/// The number of a bundle by its sort key; `None` if it is none.
+#[must_use]
+pub fn number_of(sort: &str) -> Option<usize> {
+    let (hour, number) = sort.strip_prefix(EVENT_SORT)?.split_at_checked(HOUR_LENGTH)?;
+    let is_hour = hour.as_bytes().get(HOUR_LENGTH - 3) == Some(&b'T');
+    number.strip_prefix('#').filter(|number| is_hour && number.len() == 2)?.parse().ok()
+}
+
+/// The sort key of a bundle of the log whose sort keys begin with `prefix`.
+#[must_use]
+pub fn sort_of(prefix: &str, number: usize) -> String {
+    format!("{prefix}{number:02}")
+}
+
+/// About how many bytes an item's event takes in a bundle, before it is compressed.
+#[must_use]
+pub fn bytes_in(item: &Item) -> usize {
+    // Quotation marks and commas.
+    item.bytes() + 8 * item.attributes.len()
+}
+
+/// The item of a bundle, with events as they would be as items of their own. One without events keeps its number taken.
+#[must_use]
+pub fn encode<'a, Name, Of>(key: Key, version: i64, events: impl IntoIterator<Item = (&'a Key, Of)>) -> Item
+where
+    Name: AsRef<str> + 'a,
+    Of: IntoIterator<Item = (&'a Name, &'a Value)>,
+{
+    let (mut ids, mut rest, mut count) = (String::from("["), String::from("["), 0);
+    for (event_key, attributes) in events {
+        if count > 0 {
+            ids.push(',');
+            rest.push(',');
+        }
+        count += 1;
+        let mut origin = "";
+        let mut sorted: Vec<(&str, &Value)> =
+            attributes.into_iter().map(|(name, value)| (name.as_ref(), value)).collect();
+        sorted.sort_unstable_by_key(|(name, _)| *name);
+        rest.push('{');
+        let mut is_first = true;
+        for (name, value) in sorted {
+            if name == ORIGIN {
+                origin = value.text().unwrap_or_default();
+                continue;
+            }
+            if !is_first {
+                rest.push(',');
+            }
+            is_first = false;
+            push_json(&mut rest, name);
+            rest.push(':');
+            match value {
+                // It is JSON already, and stays as its producer wrote it.
+                Value::Text(text) if JSON_TEXTS.contains(&name) => rest.push_str(text),
+                Value::Text(text) => push_json(&mut rest, text),
+                Value::Number(number) => drop(write!(rest, "{number}")),
+                Value::Flag(flag) => drop(write!(rest, "{flag}")),
+                // No event has any: what is compressed is a bundle, or is read as what it was.
+                Value::Bytes(_) => rest.push_str("null"),
+            }
+        }
+        rest.push('}');
+        ids.push('[');
+        push_json(&mut ids, &event_key.sk);
+        ids.push(',');
+        push_json(&mut ids, origin);
+        ids.push(']');
+    }
+    let mut item = Item { key, attributes: BTreeMap::new() };
+    item.number(VERSION, version);
+    item.number(COUNT, count);
+    if count > 0 {
+        item.bytes_of(IDS, deflate(&(ids + "]")));
+        item.bytes_of(EVENTS, deflate(&(rest + "]")));
+    }
+    item
+}
+
+fn push_json(out: &mut String, text: &str) {
+    out.push_str(&serde_json::to_string(text).expect("a text is JSON"));
+}
+
+/// The version of a bundle, for the guard of the next write.
+#[must_use]
+pub fn version(attributes: &Attributes) -> Option<i64> {
+    attributes.get(VERSION)?.number()
+}
+
+/// Sort keys and origins of a bundle's events, of which no more than [`IDS`] need be known; `None` if they cannot be read.
+#[must_use]
+pub fn ids(attributes: &Attributes) -> Option<Vec<(String, String)>> {
+    match attributes.get(IDS) {
+        Some(Value::Bytes(bytes)) => serde_json::from_str(&inflate(bytes)?).ok(),
+        Some(_) => None,
+        None => Some(vec![]),
+    }
+}
+
+/// The events of a bundle, as they would be as items of their own; `None` if they cannot be read.
+#[must_use]
+pub fn decode(key: &Key, attributes: &Attributes) -> Option<Vec<(Key, Attributes)>> {
+    let ids = ids(attributes)?;
+    let rest: Vec<HashMap<String, Box<RawValue>>> = match attributes.get(EVENTS) {
+        Some(Value::Bytes(bytes)) => serde_json::from_str(&inflate(bytes)?).ok()?,
+        Some(_) => return None,
+        None => vec![],
+    };
+    if ids.len() != rest.len() {
+        return None;
+    }
+    let event = |((sk, origin), rest): ((String, String), HashMap<String, Box<RawValue>>)| {
+        let mut attributes = Attributes::from([(ORIGIN.to_owned(), Value::Text(origin))]);
+        for (name, raw) in rest {
+            let value = read_value(&name, &raw)?;
+            attributes.insert(name, value);
+        }
+        Some((Key { pk: key.pk.clone(), sk }, attributes))
+    };
+    ids.into_iter().zip(rest).map(event).collect()
+}
+
+fn read_value(name: &str, raw: &RawValue) -> Option<Value> {
+    let text = raw.get();
+    Some(match text.as_bytes().first()? {
+        _ if JSON_TEXTS.contains(&name) => Value::Text(text.to_owned()),
+        b'"' => Value::Text(serde_json::from_str(text).ok()?),
+        b't' | b'f' => Value::Flag(serde_json::from_str(text).ok()?),
+        _ => Value::Number(serde_json::from_str(text).ok()?),
+    })
+}
+
+/// The events of an item that a table holds: of a bundle each, of one that holds an event that one, and of any other the
+/// item itself. What cannot be read is shown as it is.
+#[must_use]
+pub fn unpack(key: Key, attributes: Attributes) -> Vec<(Key, Attributes)> {
+    match number_of(&key.sk).and_then(|_| decode(&key, &attributes)) {
+        Some(events) => events,
+        None => vec![(key, unfold(attributes))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(sk: &str) -> Key {
+        Key { pk: "dev#ann".to_owned(), sk: sk.to_owned() }
+    }
+
+    fn item(number: usize, name: &str, data: &str) -> Item {
+        let mut item = Item { key: key(&format!("E#2024-05-01T10:15:00.{number:03}Z#m{number}")), attributes: BTreeMap::new() };
+        item.text(ORIGIN, format!("r1.{number}"));
+        item.text("kind", "track");
+        item.text("name", name);
+        item.number("time", 1_714_558_500_000 + i64::try_from(number).unwrap());
+        item.text("data", data);
+        item
+    }
+
+    fn owned(item: &Item) -> Attributes {
+        item.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn events_come_out_of_a_bundle_as_they_would_be_as_items(
+            texts in prop::collection::vec((".{0,20}", ".{0,40}"), 0..20),
+        ) {
+            let data = |text: &str| format!("{{ \"a\" : {},\n\"b\":1.50}}", serde_json::to_string(text).unwrap());
+            let items: Vec<Item> =
+                texts.iter().enumerate().map(|(number, (name, text))| item(number, name, &data(text))).collect();
+            let bundle = encode(key("E#2024-05-01T10#00"), 1, items.iter().map(|item| (&item.key, &item.attributes)));
+            let found = unpack(bundle.key.clone(), owned(&bundle));
+            let expected: Vec<(Key, Attributes)> = items.iter().map(|item| (item.key.clone(), owned(item))).collect();
+            prop_assert_eq!(&found, &expected);
+            // What has been read can be written again.
+            let again = encode(bundle.key.clone(), 1, found.iter().map(|(key, attributes)| (key, attributes)));
+            prop_assert_eq!(again, bundle);
+        }
+    }
+
+    #[test]
+    fn an_event_names_the_only_log_that_it_can_be_in() {
+        let sort = "E#2024-05-01T10:15:00.000Z#m1";
+        let prefix = prefix_of(sort).unwrap();
+        assert_eq!(sort_of(&prefix, 7), "E#2024-05-01T10#07");
+        assert_eq!(number_of("E#2024-05-01T10#07"), Some(7));
+        assert!(sort_of(&prefix, BUNDLES_MAX - 1).as_str() < sort && prefix.as_str() > "E#2024-05-01T09:59:59.999Z#m1");
+        for no_bundle in [sort, "PROFILE", "E#", "E#2024-05-01T10#7", "E#2024-05-01T10:15:00.000Z##07", "E#x"] {
+            assert_eq!(number_of(no_bundle), None, "{no_bundle}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_without_events_keeps_its_number_and_nothing_else() {
+        let empty: [(&Key, &Attributes); 0] = [];
+        let bundle = encode(key("E#2024-05-01T10#03"), 2, empty);
+        assert_eq!((bundle.attributes.len(), version(&owned(&bundle))), (2, Some(2)));
+        assert!(unpack(bundle.key.clone(), owned(&bundle)).is_empty());
+    }
+
+    #[test]
+    fn a_damaged_bundle_is_shown_as_it_is() {
+        let one = item(1, "a", "{}");
+        let mut bundle = encode(key("E#2024-05-01T10#00"), 1, [(&one.key, &one.attributes)]);
+        bundle.bytes_of(EVENTS, b"none of ours".to_vec());
+        assert_eq!(decode(&bundle.key, &owned(&bundle)), None);
+        assert_eq!(unpack(bundle.key.clone(), owned(&bundle)), [(bundle.key.clone(), owned(&bundle))]);
+    }
+}
