@@ -4,9 +4,10 @@
 //! events that have items of their own: `E#2024-05-01T10#00` comes before `E#2024-05-01T10:15:00.000Z#m1`. The hour is that
 //! of the time in the event's key, so that the key of an event tells in which log it can be, and in no other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::compressed::{deflate, inflate};
@@ -19,7 +20,7 @@ pub const BUNDLES_MAX: usize = 16;
 pub const BUNDLE_BYTES_MAX: usize = 256 * 1_024;
 /// The number that changes with every write of a bundle.
 pub const VERSION: &str = "ver";
-/// Sort keys and origins of the events, compressed JSON: all that is needed to tell a duplicate.
+/// All that is needed to tell what has been here: [`Ids`], compressed JSON.
 pub const IDS: &str = "ids";
 /// Everything else of the events, in the same order, compressed JSON.
 const EVENTS: &str = "z";
@@ -27,6 +28,34 @@ const EVENTS: &str = "z";
 const COUNT: &str = "n";
 /// The length of an hour's text: `2024-05-01T10`.
 const HOUR_LENGTH: usize = 13;
+
+/// Which events are in a bundle, and which have been.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ids {
+    /// Sort key and origin of each event.
+    pub events: Vec<(String, String)>,
+    /// What is left of those that were erased: the [`trace_of`] each.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub erased: BTreeSet<String>,
+}
+
+/// A bundle as it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// The version, for the guard of the next write.
+    pub version: i64,
+    /// The events, as they would be as items of their own.
+    pub events: Vec<(Key, Attributes)>,
+    /// What is left of those that were erased.
+    pub erased: BTreeSet<String>,
+}
+
+/// What is left of an event that was erased. A delivery that goes on after another has settled the message must find that
+/// the event has been here; a hash tells it that, and tells nobody else anything.
+#[must_use]
+pub fn trace_of(event_sort: &str) -> String {
+    shared::keys::hash(&["erased", event_sort])
+}
 
 /// What the sort keys of the bundles begin with in which an event with this sort key can be; `None` if it is none.
 #[must_use]
@@ -56,20 +85,31 @@ pub fn bytes_in(item: &Item) -> usize {
     item.bytes() + 8 * item.attributes.len()
 }
 
-/// The item of a bundle, with events as they would be as items of their own. One without events keeps its number taken.
+/// The item of a new bundle, with events as they would be as items of their own.
 #[must_use]
-pub fn encode<'a, Name, Of>(key: Key, version: i64, events: impl IntoIterator<Item = (&'a Key, Of)>) -> Item
+pub fn encode<'a, Name, Of>(key: Key, events: impl IntoIterator<Item = (&'a Key, Of)>) -> Item
 where
     Name: AsRef<str> + 'a,
     Of: IntoIterator<Item = (&'a Name, &'a Value)>,
 {
-    let (mut ids, mut rest, mut count) = (String::from("["), String::from("["), 0);
+    encode_again(key, 1, events, BTreeSet::new())
+}
+
+fn encode_again<'a, Name, Of>(
+    key: Key,
+    version: i64,
+    events: impl IntoIterator<Item = (&'a Key, Of)>,
+    erased: BTreeSet<String>,
+) -> Item
+where
+    Name: AsRef<str> + 'a,
+    Of: IntoIterator<Item = (&'a Name, &'a Value)>,
+{
+    let (mut ids, mut rest) = (Ids { events: vec![], erased }, String::from("["));
     for (event_key, attributes) in events {
-        if count > 0 {
-            ids.push(',');
+        if !ids.events.is_empty() {
             rest.push(',');
         }
-        count += 1;
         let mut origin = "";
         let mut sorted: Vec<(&str, &Value)> =
             attributes.into_iter().map(|(name, value)| (name.as_ref(), value)).collect();
@@ -98,19 +138,13 @@ where
             }
         }
         rest.push('}');
-        ids.push('[');
-        push_json(&mut ids, &event_key.sk);
-        ids.push(',');
-        push_json(&mut ids, origin);
-        ids.push(']');
+        ids.events.push((event_key.sk.clone(), origin.to_owned()));
     }
     let mut item = Item { key, attributes: BTreeMap::new() };
     item.number(VERSION, version);
-    item.number(COUNT, count);
-    if count > 0 {
-        item.bytes_of(IDS, deflate(&(ids + "]")));
-        item.bytes_of(EVENTS, deflate(&(rest + "]")));
-    }
+    item.number(COUNT, i64::try_from(ids.events.len()).unwrap_or(i64::MAX));
+    item.bytes_of(IDS, deflate(&serde_json::to_string(&ids).expect("ids are only text")));
+    item.bytes_of(EVENTS, deflate(&(rest + "]")));
     item
 }
 
@@ -118,43 +152,45 @@ fn push_json(out: &mut String, text: &str) {
     out.push_str(&serde_json::to_string(text).expect("a text is JSON"));
 }
 
-/// The version of a bundle, for the guard of the next write.
+/// Reads which events are in a bundle, of which no more than [`IDS`] need be known; `None` if that cannot be read.
 #[must_use]
-pub fn version(attributes: &Attributes) -> Option<i64> {
-    attributes.get(VERSION)?.number()
+pub fn ids(attributes: &Attributes) -> Option<Ids> {
+    let Value::Bytes(bytes) = attributes.get(IDS)? else { return None };
+    serde_json::from_str(&inflate(bytes)?).ok()
 }
 
-/// Sort keys and origins of a bundle's events, of which no more than [`IDS`] need be known; `None` if they cannot be read.
-#[must_use]
-pub fn ids(attributes: &Attributes) -> Option<Vec<(String, String)>> {
-    match attributes.get(IDS) {
-        Some(Value::Bytes(bytes)) => serde_json::from_str(&inflate(bytes)?).ok(),
-        Some(_) => None,
-        None => Some(vec![]),
-    }
-}
-
-/// The events of a bundle, as they would be as items of their own; `None` if they cannot be read.
-#[must_use]
-pub fn decode(key: &Key, attributes: &Attributes) -> Option<Vec<(Key, Attributes)>> {
-    let ids = ids(attributes)?;
-    let rest: Vec<HashMap<String, Box<RawValue>>> = match attributes.get(EVENTS) {
-        Some(Value::Bytes(bytes)) => serde_json::from_str(&inflate(bytes)?).ok()?,
-        Some(_) => return None,
-        None => vec![],
-    };
-    if ids.len() != rest.len() {
-        return None;
-    }
-    let event = |((sk, origin), rest): ((String, String), HashMap<String, Box<RawValue>>)| {
-        let mut attributes = Attributes::from([(ORIGIN.to_owned(), Value::Text(origin))]);
-        for (name, raw) in rest {
-            let value = read_value(&name, &raw)?;
-            attributes.insert(name, value);
+impl Bundle {
+    /// Reads an item; `None` if it is no bundle, or is damaged.
+    #[must_use]
+    pub fn read(key: &Key, attributes: &Attributes) -> Option<Self> {
+        number_of(&key.sk)?;
+        let Ids { events, erased } = ids(attributes)?;
+        let Value::Bytes(bytes) = attributes.get(EVENTS)? else { return None };
+        let rest: Vec<HashMap<String, Box<RawValue>>> = serde_json::from_str(&inflate(bytes)?).ok()?;
+        if events.len() != rest.len() {
+            return None;
         }
-        Some((Key { pk: key.pk.clone(), sk }, attributes))
-    };
-    ids.into_iter().zip(rest).map(event).collect()
+        let event = |((sk, origin), rest): ((String, String), HashMap<String, Box<RawValue>>)| {
+            let mut attributes = Attributes::from([(ORIGIN.to_owned(), Value::Text(origin))]);
+            for (name, raw) in rest {
+                let value = read_value(&name, &raw)?;
+                attributes.insert(name, value);
+            }
+            Some((Key { pk: key.pk.clone(), sk }, attributes))
+        };
+        let events = events.into_iter().zip(rest).map(event).collect::<Option<Vec<_>>>()?;
+        Some(Self { version: attributes.get(VERSION)?.number()?, events, erased })
+    }
+
+    /// The item without the events that are to be erased; `None` if none is. It keeps its number taken even without any.
+    #[must_use]
+    pub fn without(&self, key: &Key, is_erased: impl Fn(&Attributes) -> bool) -> Option<Item> {
+        let (gone, left): (Vec<_>, Vec<_>) = self.events.iter().partition(|(_, event)| is_erased(event));
+        let traces = gone.iter().map(|(key, _)| trace_of(&key.sk));
+        let erased = self.erased.iter().cloned().chain(traces).collect();
+        let left = left.into_iter().map(|(key, event)| (key, event));
+        (!gone.is_empty()).then(|| encode_again(key.clone(), self.version + 1, left, erased))
+    }
 }
 
 fn read_value(name: &str, raw: &RawValue) -> Option<Value> {
@@ -171,8 +207,8 @@ fn read_value(name: &str, raw: &RawValue) -> Option<Value> {
 /// item itself. What cannot be read is shown as it is.
 #[must_use]
 pub fn unpack(key: Key, attributes: Attributes) -> Vec<(Key, Attributes)> {
-    match number_of(&key.sk).and_then(|_| decode(&key, &attributes)) {
-        Some(events) => events,
+    match Bundle::read(&key, &attributes) {
+        Some(bundle) => bundle.events,
         None => vec![(key, unfold(attributes))],
     }
 }
@@ -209,12 +245,12 @@ mod tests {
             let data = |text: &str| format!("{{ \"a\" : {},\n\"b\":1.50}}", serde_json::to_string(text).unwrap());
             let items: Vec<Item> =
                 texts.iter().enumerate().map(|(number, (name, text))| item(number, name, &data(text))).collect();
-            let bundle = encode(key("E#2024-05-01T10#00"), 1, items.iter().map(|item| (&item.key, &item.attributes)));
+            let bundle = encode(key("E#2024-05-01T10#00"), items.iter().map(|item| (&item.key, &item.attributes)));
             let found = unpack(bundle.key.clone(), owned(&bundle));
             let expected: Vec<(Key, Attributes)> = items.iter().map(|item| (item.key.clone(), owned(item))).collect();
             prop_assert_eq!(&found, &expected);
             // What has been read can be written again.
-            let again = encode(bundle.key.clone(), 1, found.iter().map(|(key, attributes)| (key, attributes)));
+            let again = encode(bundle.key.clone(), found.iter().map(|(key, attributes)| (key, attributes)));
             prop_assert_eq!(again, bundle);
         }
     }
@@ -232,19 +268,29 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_without_events_keeps_its_number_and_nothing_else() {
-        let empty: [(&Key, &Attributes); 0] = [];
-        let bundle = encode(key("E#2024-05-01T10#03"), 2, empty);
-        assert_eq!((bundle.attributes.len(), version(&owned(&bundle))), (2, Some(2)));
-        assert!(unpack(bundle.key.clone(), owned(&bundle)).is_empty());
+    fn of_what_is_erased_a_bundle_keeps_a_trace_that_says_nothing() {
+        let items = [item(1, "a", "{}"), item(2, "b", "{}")];
+        let first = encode(key("E#2024-05-01T10#03"), items.iter().map(|item| (&item.key, &item.attributes)));
+        let read = |item: &Item| Bundle::read(&item.key, &owned(item)).unwrap();
+        let named = |name: &'static str| move |event: &Attributes| event["name"].text() == Some(name);
+        assert_eq!(read(&first).without(&first.key, named("c")), None);
+        let second = read(&first).without(&first.key, named("a")).unwrap();
+        let third = read(&second).without(&first.key, named("b")).unwrap();
+        let sorts: Vec<&str> = items.iter().map(|item| item.key.sk.as_str()).collect();
+        assert_eq!((read(&second).version, read(&third).version), (2, 3));
+        assert_eq!(read(&second).events, [(items[1].key.clone(), owned(&items[1]))]);
+        assert_eq!(read(&second).erased, BTreeSet::from([trace_of(sorts[0])]));
+        assert_eq!((read(&third).events.len(), read(&third).erased), (0, sorts.iter().map(|sort| trace_of(sort)).collect()));
+        let text = inflate(match &third.attributes[IDS] { Value::Bytes(bytes) => bytes, _ => panic!() }).unwrap();
+        assert!(!text.contains("m1") && !text.contains("2024"), "{text}");
     }
 
     #[test]
     fn a_damaged_bundle_is_shown_as_it_is() {
         let one = item(1, "a", "{}");
-        let mut bundle = encode(key("E#2024-05-01T10#00"), 1, [(&one.key, &one.attributes)]);
+        let mut bundle = encode(key("E#2024-05-01T10#00"), [(&one.key, &one.attributes)]);
         bundle.bytes_of(EVENTS, b"none of ours".to_vec());
-        assert_eq!(decode(&bundle.key, &owned(&bundle)), None);
+        assert_eq!(Bundle::read(&bundle.key, &owned(&bundle)), None);
         assert_eq!(unpack(bundle.key.clone(), owned(&bundle)), [(bundle.key.clone(), owned(&bundle))]);
     }
 }

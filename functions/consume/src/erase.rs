@@ -17,7 +17,7 @@ use shared::clock::Timestamp;
 use shared::event::Kind;
 use shared::outcome::{Cause, Outcome};
 
-use crate::bundle;
+use crate::bundle::{self, Bundle};
 use crate::deliver::CONFLICTS_MAX;
 use crate::store::{Case, EVENT_SORT, partition};
 use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, get_all, pause_before, put_all};
@@ -125,18 +125,12 @@ async fn erase_bundle(table: &impl Table, key: &Key, read: Option<&Attributes>, 
             Some(present) => present,
             None => get_all(table, vec![key.clone()], None).await?.remove(key).ok_or(Cause::Contended)?,
         };
-        let events = bundle::decode(key, &present).zip(bundle::version(&present));
-        let (mut events, version) = events.ok_or_else(|| {
+        let bundle = Bundle::read(key, &present).ok_or_else(|| {
             tracing::error!(bundle = key.sk, "a stored bundle cannot be read");
             Cause::Denied
         })?;
-        let before = events.len();
-        events.retain(|(_, event)| !is_expired(event, until));
-        if events.len() == before {
-            return Ok(());
-        }
-        let left = bundle::encode(key.clone(), version + 1, events.iter().map(|(key, event)| (key, event)));
-        let guard = Guard::Equals(bundle::VERSION, version);
+        let Some(left) = bundle.without(key, |event| is_expired(event, until)) else { return Ok(()) };
+        let guard = Guard::Equals(bundle::VERSION, bundle.version);
         if table.replace(&left, guard).await.map_err(Replace::cause)? {
             return Ok(());
         }

@@ -46,6 +46,8 @@ struct Log {
     next: usize,
     /// The events that are in it, by their sort keys.
     known: HashMap<String, Known>,
+    /// What is left of those that were erased.
+    erased: HashSet<String>,
 }
 
 /// An event of a log.
@@ -69,7 +71,8 @@ impl Log {
             tracing::error!(bundle = key.sk, "a stored bundle cannot be read");
             return Err(Cause::Denied);
         };
-        self.known.extend(ids.into_iter().map(|(sk, origin)| (sk, Known { origin, number, is_new: false })));
+        self.known.extend(ids.events.into_iter().map(|(sk, origin)| (sk, Known { origin, number, is_new: false })));
+        self.erased.extend(ids.erased);
         self.next = number + 1;
         Ok(())
     }
@@ -96,7 +99,7 @@ async fn read_logs(table: &impl Table, events: impl Iterator<Item = &Key>) -> Re
         events.filter_map(|key| Some((key.pk.clone(), bundle::prefix_of(&key.sk)?))).collect();
     let mut logs: Vec<Log> = places
         .into_iter()
-        .map(|(pk, prefix)| Log { pk, prefix, next: 0, known: HashMap::new() })
+        .map(|(pk, prefix)| Log { pk, prefix, next: 0, known: HashMap::new(), erased: HashSet::new() })
         .collect();
     // Most logs are not there yet, and of many one call tells that.
     let firsts = get_all(table, logs.iter().map(|log| log.key(0)).collect(), Some(IDS)).await?;
@@ -140,7 +143,12 @@ impl Open {
         let log = &self.log;
         self.positions.retain(|position| {
             let case = &mut cases[*position];
-            let Some(known) = log.known.get(&case.key().sk) else { return case.outcome.is_none() };
+            let sort = case.key().sk;
+            if !log.erased.is_empty() && log.erased.contains(&bundle::trace_of(&sort)) {
+                case.outcome = Some(Outcome::Erased);
+                return false;
+            }
+            let Some(known) = log.known.get(&sort) else { return case.outcome.is_none() };
             let is_own = known.origin == origin(case.message, case.event);
             case.bundle = Some(log.key(known.number));
             case.outcome = Some(match (is_own, known.is_new) {
@@ -174,7 +182,7 @@ impl Open {
             }
         }
         let events = items.values().map(|item| (&item.key, &item.attributes));
-        let bundle = bundle::encode(self.log.key(self.log.next), 1, events);
+        let bundle = bundle::encode(self.log.key(self.log.next), events);
         (!positions.is_empty()).then_some(Append { bundle, positions })
     }
 }
