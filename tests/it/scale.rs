@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tests::sim::scale::{AWS, CLOSED_FOR, Counted, LASTS, Limits, Says, Seen, Trial, count, run};
+use tests::sim::scale::{AWS, CLOSED_FOR, Counted, LASTS, Says, Seen, Trial, count, run};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -108,9 +108,7 @@ fn packed_messages_that_meet_a_table_below_its_load_are_stored_whole_though_unit
 
 #[test]
 fn a_message_of_as_many_units_as_the_table_takes_in_a_second_is_stored() {
-    // The least that the template takes as `TableWriteUnitsMax`.
-    let trial = AWS.one_message(100);
-    let seen = run_whole(&Trial { events: Limits { table: Some(100.0), ..trial.events }, ..trial });
+    let seen = run_whole(&AWS.one_message(100));
     assert!(seen.lasted() < Duration::from_secs(5), "{:?}", seen.lasted());
 }
 

@@ -28,6 +28,8 @@ fn main() -> ExitCode {
 fn trials() -> Vec<(&'static str, u32, Trial)> {
     let trial = |what, divisor: u32, of: &dyn Fn(Size) -> Trial| (what, divisor, of(AWS.divided_by(divisor.into())));
     let many = |size: Size| size.with_concurrency(1_000.0);
+    // Where requests carry many events, a message must stay small beside what a limit takes in a second; and where
+    // messages pile up, there must not be too many of them for a short run.
     vec![
         trial("others alone", 10, &|size| size.quiet()),
         trial("hot person, 100 events a request", 2, &|size| size.hot_person(100)),
@@ -35,6 +37,7 @@ fn trials() -> Vec<(&'static str, u32, Trial)> {
         trial("hot person, 1 event a request", 5, &|size| size.hot_person(1)),
         trial("the same", 20, &|size| size.hot_person(1)),
         trial("the same, 1,000 invocations", 20, &|size| many(size).hot_person(1)),
+        trial("the same, 200 invocations", 20, &|size| size.with_concurrency(200.0).hot_person(1)),
         trial("letters, 100 items a request", 10, &|size| size.hot_letters(100)),
         trial("letters, 1 item a request", 10, &|size| size.hot_letters(1)),
         trial("the same call", 10, &Size::same_call),
@@ -42,6 +45,8 @@ fn trials() -> Vec<(&'static str, u32, Trial)> {
         trial("the same", 25, &|size| size.narrow_table(1)),
         trial("narrow table, 100 events a request", 5, &|size| size.narrow_table(100)),
         trial("the same", 20, &|size| size.narrow_table(100)),
+        trial("one message of 130 events, least table", 1, &|size| size.one_message(130)),
+        trial("one message of 150 events, least table", 1, &|size| size.one_message(150)),
         trial("closed table", 25, &Size::closed_table),
         trial("the same, 1,000 invocations", 25, &|size| many(size).closed_table()),
     ]

@@ -139,9 +139,9 @@ impl SimQueue {
                 return received;
             }
             let now = self.world.elapsed();
-            let times =
-                |state: &State| state.messages.values().map(|held| held.visible_at).filter(|at| *at > now).min();
-            let wait = times(&self.state()).map_or(RETENTION, |next| next - now);
+            // What is visible and was not received is held back until others have left.
+            let next = self.state().messages.values().map(|held| held.visible_at).filter(|at| *at > now).min();
+            let wait = next.map_or(RETENTION, |next| next - now);
             // The timer's grain is a millisecond.
             let _ = timeout(wait + Duration::from_millis(1), changed).await;
         }

@@ -11,7 +11,7 @@ use shared::clock::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::sim::calls::{Body, Due, Identity, Nature, Request, Said};
+use crate::sim::calls::{Body, Due, Identity, KEYS, Nature, Request, Said};
 use crate::sim::client::{self, Temper};
 use crate::sim::lambda::Cloud;
 
@@ -27,7 +27,7 @@ const DESCRIPTION: &str = "a board game for two to eight players, in which land 
 pub enum Says {
     /// Events with an id and a time of their own.
     Events,
-    /// The same event each time, with nothing to tell one call from another by.
+    /// The same event each time, alone in its request, with nothing to tell one call from another by.
     TheSame,
     /// What is known of a person: about 10 KB each time.
     Traits,
@@ -58,15 +58,16 @@ impl Flow {
     /// The request with the events from this number on, which happen at this moment.
     pub(super) fn request(&self, first: u64, millis: i64) -> Request {
         let (key, due, sent_anew) = (self.project, Due::Accepted, false);
-        let said: Vec<Said> = match self.says {
-            Says::Events => (first..first + self.packed).map(|number| self.event(number, millis)).collect(),
-            Says::Traits => (first..first + self.packed).map(|number| self.traits(number, millis)).collect(),
-            Says::Refused => (first..first + self.packed).map(|number| self.refused(number, millis)).collect(),
-            Says::TheSame => vec![self.the_same()],
+        let one = |number: u64| match self.says {
+            Says::Events => self.event(number, millis),
+            Says::TheSame => self.the_same(),
+            Says::Traits => self.traits(number, millis),
+            Says::Refused => self.refused(number, millis),
         };
+        let said: Vec<Said> = (first..first + self.packed).map(one).collect();
         let (path, members) = if self.says == Says::TheSame {
             let mut members = said[0].written.as_object().cloned().unwrap_or_default();
-            members.insert("auth_token".to_owned(), json!(crate::sim::calls::KEYS[key].0));
+            members.insert("auth_token".to_owned(), json!(KEYS[key].0));
             ("/api/v2/events/track", members)
         } else {
             let items: Vec<&Value> = said.iter().map(|said| &said.written).collect();

@@ -1,6 +1,5 @@
 //! One trial from its traffic to what was seen of it.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -48,7 +47,7 @@ pub struct Second {
     pub waiting: usize,
     /// Those of them that are in flight: most of them wait until they may come again.
     pub in_flight: usize,
-    /// Events that are in the table.
+    /// Events that are in the table, of those that have an id.
     pub stored: usize,
 }
 
@@ -156,10 +155,10 @@ async fn live(trial: &Trial) -> Seen {
         .iter()
         .map(|flow| tokio::task::spawn_local(send(Rc::clone(&cloud), flow.clone(), Rc::clone(&sent))))
         .collect();
-    let seconds = RefCell::new(Vec::new());
+    let mut seconds = Vec::new();
     for second in 1..=LONGEST {
         sleep((SECOND * second).saturating_sub(world.elapsed())).await;
-        seconds.borrow_mut().push(look(&cloud));
+        seconds.push(look(&cloud));
         if senders.iter().all(tokio::task::JoinHandle::is_finished) && is_drained(&cloud, &position) {
             break;
         }
@@ -169,24 +168,30 @@ async fn live(trial: &Trial) -> Seen {
         one.await.expect("no producer panics");
     }
     check::check(&cloud);
-    sum_up(&cloud, seconds.into_inner(), &sent.borrow())
+    sum_up(&cloud, seconds, &sent.borrow())
 }
 
 fn look(cloud: &Cloud) -> Second {
-    let stored = cloud.events.rows().keys().filter(|key| key.sk.starts_with("E#")).count();
-    Second { waiting: cloud.queue.len(), in_flight: cloud.queue.in_flight(), stored }
+    Second { waiting: cloud.queue.len(), in_flight: cloud.queue.in_flight(), stored: 0 }
 }
 
-fn sum_up(cloud: &Cloud, seconds: Vec<Second>, sent: &HashMap<String, (&'static str, Duration)>) -> Seen {
+fn sum_up(cloud: &Cloud, mut seconds: Vec<Second>, sent: &HashMap<String, (&'static str, Duration)>) -> Seen {
     let (events, letters) = (cloud.events.throughput.usage(), cloud.letters.throughput.usage());
     let mut delays: BTreeMap<&'static str, Vec<Duration>> = BTreeMap::new();
     for (key, at) in &events.inserted {
         let id = key.sk.rsplit('#').next().unwrap_or_default();
         if let Some((who, sent)) = sent.get(id) {
+            let second = usize::try_from(at.as_secs()).ok().and_then(|second| seconds.get_mut(second));
+            second.into_iter().for_each(|second| second.stored += 1);
             delays.entry(who).or_default().push(*at - *sent);
         }
     }
     delays.values_mut().for_each(|delays| delays.sort_unstable());
+    let mut stored = 0;
+    for second in &mut seconds {
+        stored += second.stored;
+        second.stored = stored;
+    }
     let mut notes = cloud.world.notes();
     let count = |what: &str| notes.counts.get(what).copied().unwrap_or_default();
     let (quarantined, deliveries) = (count("message quarantined"), count("delivery"));

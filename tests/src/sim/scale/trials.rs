@@ -10,6 +10,8 @@ use crate::sim::throughput::Limits;
 pub const LASTS: Duration = Duration::from_secs(60);
 /// How much more than a limit takes, is asked of it.
 pub const EXCESS: f64 = 1.5;
+/// The least that `TableWriteUnitsMax` may be.
+const TABLE_LEAST: f64 = 100.0;
 /// For how long a table is closed.
 pub const CLOSED_FOR: Duration = Duration::from_secs(1_500);
 /// Messages a second while a table is closed.
@@ -109,13 +111,13 @@ impl Size {
         Trial { events: Limits { table: Some(self.table), ..trial.events }, ..trial }
     }
 
-    /// One message of so many events, and nothing else.
+    /// One message of so many events, and a table that takes as little as the template lets it.
     #[must_use]
     pub fn one_message(self, events: u64) -> Trial {
-        let trial = self.narrow_table(events);
-        let second = Duration::from_secs(1);
-        let flows = trial.flows.into_iter().map(|flow| Flow { rate: events as f64, lasts: second, ..flow }).collect();
-        Trial { flows, ..trial }
+        let lasts = Duration::from_secs(1);
+        let flood = Flow { who: "flood", rate: events as f64, packed: events, lasts, ..self.others() };
+        let trial = self.trial(vec![flood]);
+        Trial { events: Limits { table: Some(TABLE_LEAST), ..trial.events }, ..trial }
     }
 
     /// A table that takes nothing for a while, and events a second in requests of their own.
