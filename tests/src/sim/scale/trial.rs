@@ -17,7 +17,7 @@ use crate::sim::lambda::Cloud;
 use crate::sim::scenario::Scenario;
 use crate::sim::throughput::Limits;
 use crate::sim::world::World;
-use crate::sim::{Violation, check};
+use crate::sim::{Promise, Violation, check};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// By when everything must have drained, in seconds.
@@ -54,7 +54,7 @@ pub struct Second {
 /// What came of a trial.
 #[derive(Debug)]
 pub struct Seen {
-    /// Second by second, until everything has drained.
+    /// Second by second, until everything has drained, or for twelve hours.
     pub seconds: Vec<Second>,
     /// How long each event waited from its sending until it was in the table, by the name of its flow; sorted.
     pub delays: BTreeMap<&'static str, Vec<Duration>>,
@@ -123,7 +123,7 @@ pub(super) fn scenario() -> Scenario {
 /// Runs a trial on virtual time.
 ///
 /// # Panics
-/// A request is not answered 200; or it has not drained within twelve hours.
+/// A request is not answered 200.
 #[must_use]
 pub fn run(trial: &Trial) -> Seen {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -163,11 +163,14 @@ async fn live(trial: &Trial) -> Seen {
             break;
         }
     }
-    assert!(is_drained(&cloud, &position), "it has not drained after {:?}", world.elapsed());
     for one in senders {
         one.await.expect("no producer panics");
     }
-    check::check(&cloud);
+    if is_drained(&cloud, &position) {
+        check::check(&cloud);
+    } else {
+        world.violated(Promise::P6, &format!("it does not drain within {} seconds", seconds.len()));
+    }
     sum_up(&cloud, seconds, &sent.borrow())
 }
 
