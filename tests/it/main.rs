@@ -15,6 +15,7 @@ mod operator;
 mod profiles;
 mod receipts;
 mod samples;
+mod scale;
 mod simulation;
 mod template;
 mod trouble;

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use super::calls::{KILLS_WRITER, UNSTORABLE};
 use super::scenario::Service;
+use super::throughput::{Throughput, units};
 use super::world::{Env, Trouble, World};
 
 /// Items of a page, small enough that pages happen.
@@ -35,16 +36,30 @@ pub(crate) struct SimTable {
     /// The keys of what was inserted, in their order; `None` if the table has no stream.
     stream: Option<Mutex<Vec<Key>>>,
     pub(crate) streamed: Notify,
+    /// What it takes in a second, and what was asked of it.
+    pub(crate) throughput: Throughput,
 }
 
 impl SimTable {
     pub(crate) fn new(world: &Arc<World>, name: &'static str, has_stream: bool) -> Arc<Self> {
         let stream = has_stream.then(Mutex::default);
-        Arc::new(Self { name, world: Arc::clone(world), rows: Mutex::default(), stream, streamed: Notify::new() })
+        Arc::new(Self {
+            name,
+            world: Arc::clone(world),
+            rows: Mutex::default(),
+            stream,
+            streamed: Notify::new(),
+            throughput: Throughput::default(),
+        })
     }
 
     pub(crate) fn rows(&self) -> MutexGuard<'_, BTreeMap<Key, Row>> {
         self.rows.lock().expect("nothing panics while it holds a table")
+    }
+
+    /// Everything that is in it.
+    pub(crate) fn items(&self) -> Vec<Item> {
+        self.rows().iter().map(|(key, row)| Item { key: key.clone(), attributes: row.clone() }).collect()
     }
 
     /// The records of the stream from a position on, at most so many.
@@ -62,23 +77,40 @@ impl SimTable {
         }
     }
 
+    /// Whether a write is taken. If not, it is throttled.
+    fn takes(&self, item: &Item) -> bool {
+        let taken = self.throughput.takes(item, self.world.elapsed());
+        if !taken {
+            self.world.note("write throttled", || format!("{} {} {}", self.name, item.key.pk, item.key.sk));
+        }
+        taken
+    }
+
     fn insert(&self, item: &Item) -> Insert {
         let is_unstorable = |(_, event): (_, Attributes)| event.get("name").and_then(Value::text) == Some(UNSTORABLE);
         if events_of(item).into_iter().any(is_unstorable) {
             self.world.note("item refused by the table", || item.key.sk.clone());
             return Insert::Refused("the simulation refuses it".to_owned());
         }
+        if !self.takes(item) {
+            return Insert::Failed(Cause::Throttled);
+        }
         let mut rows = self.rows();
         if rows.contains_key(&item.key) {
+            self.throughput.note(|usage| usage.units_in_vain += units(item));
             return Insert::Exists;
         }
         rows.insert(item.key.clone(), item.attributes.clone());
         drop(rows);
+        self.throughput.note(|usage| usage.inserted.push((item.key.clone(), self.world.elapsed())));
         self.world.note("item inserted", || format!("{} {} {}", self.name, item.key.pk, item.key.sk));
         Insert::Done
     }
 
-    fn replace(&self, item: &Item, guard: Guard) -> bool {
+    fn replace(&self, item: &Item, guard: Guard) -> Result<bool, Cause> {
+        if !self.takes(item) {
+            return Err(Cause::Throttled);
+        }
         let mut rows = self.rows();
         let present = rows.get(&item.key);
         let holds = match guard {
@@ -93,14 +125,20 @@ impl SimTable {
         drop(rows);
         let what = if holds { "item replaced" } else { "condition not met" };
         self.world.note(what, || format!("{} {} {} {:?}", self.name, item.key.pk, item.key.sk, item.attributes));
-        holds
+        Ok(holds)
     }
 
-    fn put_items(&self, items: &[Item]) {
+    fn put_items(&self, items: &[Item]) -> Result<(), Cause> {
+        let mut put = Ok(());
         for item in items {
+            if !self.takes(item) {
+                put = Err(Cause::Throttled);
+                continue;
+            }
             self.rows().insert(item.key.clone(), item.attributes.clone());
             self.world.note("item put", || format!("{} {} {}", self.name, item.key.pk, item.key.sk));
         }
+        put
     }
 
     fn delete(&self, keys: &[Key]) {
@@ -155,6 +193,7 @@ impl TablePort {
 impl Table for TablePort {
     async fn insert(&self, items: &[Item]) -> Vec<Insert> {
         self.beware(items).await;
+        self.table.throughput.called("insert");
         let world = &self.env.world;
         let throttled: Vec<bool> = items.iter().map(|_| world.befalls(world.scenario.trouble / 4.0)).collect();
         if throttled.contains(&true) {
@@ -172,6 +211,7 @@ impl Table for TablePort {
     }
 
     async fn get(&self, keys: &[Key], only: Option<&'static str>) -> Result<HashMap<Key, Attributes>, Cause> {
+        self.table.throughput.called("get");
         let (table, keys) = (Arc::clone(&self.table), keys.to_vec());
         let got = self.env.call(Service::Table, "get", move || {
             let rows = table.rows();
@@ -186,9 +226,10 @@ impl Table for TablePort {
     }
 
     async fn replace(&self, item: &Item, guard: Guard) -> Result<bool, Replace> {
+        self.table.throughput.called("replace");
         let (table, item) = (Arc::clone(&self.table), item.clone());
         let replaced = self.env.call(Service::Table, "replace", move || table.replace(&item, guard));
-        replaced.await.map_err(|trouble| Replace::Failed(cause(trouble)))
+        replaced.await.map_err(cause).flatten().map_err(Replace::Failed)
     }
 
     async fn query(&self, partition: &str, prefix: &str, after: Option<&str>) -> Result<Page, Cause> {
@@ -218,8 +259,9 @@ impl Table for TablePort {
     }
 
     async fn put(&self, items: &[Item]) -> Result<(), Cause> {
+        self.table.throughput.called("put");
         let (table, items) = (Arc::clone(&self.table), items.to_vec());
-        self.env.call(Service::Table, "put", move || table.put_items(&items)).await.map_err(cause)
+        self.env.call(Service::Table, "put", move || table.put_items(&items)).await.map_err(cause).flatten()
     }
 
     async fn delete(&self, keys: &[Key]) -> Result<(), Cause> {

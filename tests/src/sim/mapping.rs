@@ -45,6 +45,12 @@ async fn poll(cloud: &Rc<Cloud>, queue: &SimQueue, max: usize, crash: f64) {
         sleep(world.chance.millis(1_000, 20_000)).await;
         return;
     }
+    deliver(cloud, queue, batch, crash).await;
+}
+
+/// Invokes `consume` for a batch, and deletes what it has settled.
+pub(crate) async fn deliver(cloud: &Rc<Cloud>, queue: &SimQueue, batch: Vec<Held>, crash: f64) {
+    let world = &cloud.world;
     sleep(world.chance.millis(1, 20)).await;
     let records: Vec<Value> = batch.iter().map(|held| record(queue, held)).collect();
     let ids: Vec<&str> = batch.iter().map(|held| held.id.as_str()).collect();

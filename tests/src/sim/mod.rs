@@ -21,9 +21,11 @@ mod model;
 mod operator;
 mod people;
 pub mod picture;
+pub mod scale;
 mod scenario;
 mod sqs;
 mod stream;
+mod throughput;
 mod world;
 
 pub use campaign::{Campaign, campaign};

@@ -48,6 +48,15 @@ pub(crate) struct SimQueue {
 struct State {
     messages: BTreeMap<u64, Held>,
     next: u64,
+    /// The most messages that may be in flight, if that is limited.
+    in_flight_max: Option<usize>,
+}
+
+impl State {
+    /// The messages that were received and are neither deleted nor visible again.
+    fn in_flight(&self, now: Duration) -> usize {
+        self.messages.values().filter(|held| held.receives > 0 && held.visible_at > now).count()
+    }
 }
 
 impl SimQueue {
@@ -73,6 +82,16 @@ impl SimQueue {
     /// How many messages are in the queue.
     pub(crate) fn len(&self) -> usize {
         self.state().messages.len()
+    }
+
+    /// How many of them were received and wait for their end, or to be visible again.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.state().in_flight(self.world.elapsed())
+    }
+
+    /// Hands nothing out from now on while so many messages are in flight.
+    pub(crate) fn limit_in_flight(&self, most: usize) {
+        self.state().in_flight_max = Some(most);
     }
 
     /// When the oldest of them was sent, in milliseconds since 1970.
@@ -119,8 +138,10 @@ impl SimQueue {
             if !received.is_empty() {
                 return received;
             }
-            let next = self.state().messages.values().map(|held| held.visible_at).min();
-            let wait = next.map_or(RETENTION, |next| next.saturating_sub(self.world.elapsed()));
+            let now = self.world.elapsed();
+            // What is visible and was not received is held back until others have left.
+            let next = self.state().messages.values().map(|held| held.visible_at).filter(|at| *at > now).min();
+            let wait = next.map_or(RETENTION, |next| next - now);
             // The timer's grain is a millisecond.
             let _ = timeout(wait + Duration::from_millis(1), changed).await;
         }
@@ -130,6 +151,7 @@ impl SimQueue {
         let now = self.world.elapsed();
         let mut state = self.state();
         state.messages.retain(|_, held| now < held.sent_at + RETENTION);
+        let max = state.in_flight_max.map_or(max, |most| most.saturating_sub(state.in_flight(now)).min(max));
         let mut visible: Vec<u64> =
             state.messages.iter().filter(|(_, held)| held.visible_at <= now).map(|(number, _)| *number).collect();
         self.world.chance.shuffle(&mut visible);
