@@ -40,7 +40,13 @@ struct Measured {
     warm: Warm,
 }
 
-async fn of(subjects: &[Subject], kind: Kind, function: Function, sink: &Sink, logs: &Path) -> anyhow::Result<Measured> {
+async fn of(
+    subjects: &[Subject],
+    kind: Kind,
+    function: Function,
+    sink: &Sink,
+    logs: &Path,
+) -> anyhow::Result<Measured> {
     let is_it = |subject: &&Subject| subject.kind == kind && subject.function == function;
     let subject = subjects.iter().find(is_it).ok_or_else(|| anyhow::anyhow!("there is no such subject"))?;
     let load = match function {

@@ -83,7 +83,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for MembersVisitor<'_, T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
+        // As many as a call commonly has.
+        let mut members = Vec::with_capacity(16);
         while let Some(name) = map.next_key::<Name<'de>>()? {
             if self.apart == Some(&*name.0) {
                 self.found = Some(map.next_value()?);
@@ -127,6 +128,7 @@ pub struct ObjectWriter(String);
 impl ObjectWriter {
     /// Adds a member.
     pub fn member(&mut self, name: &str, value: &RawValue) {
+        self.0.reserve(name.len() + value.get().len() + r#"{"":}"#.len());
         self.0.push(if self.0.is_empty() { '{' } else { ',' });
         push_string(&mut self.0, name);
         self.0.push(':');
