@@ -7,6 +7,7 @@
 pub mod bill;
 pub mod budget;
 pub mod cold;
+pub mod compare;
 pub mod cost;
 pub mod environment;
 pub mod figure;

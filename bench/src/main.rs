@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use bench::compare::compare;
 use bench::figure::Run;
 use bench::prepare::{Folders, prepare};
 use bench::run::{Extent, run};
@@ -26,6 +27,8 @@ enum Command {
     Report,
     /// Tells what a million events cost, and writes docs/COST.md and its plot.
     Cost(cost::Question),
+    /// Measures our functions beside the floor alone, in a minute, and writes nothing.
+    Compare,
     /// Counts the instructions of our functions' cores, and compares them with what is allowed.
     Budget {
         /// Write what was counted, with a margin, as what is allowed from now on.
@@ -63,6 +66,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Some(Command::Report) => report::write(&committed(&folders)?, &folders.root)?,
         Some(Command::Cost(question)) => cost::answer(&question, &committed(&folders)?, &folders.root)?,
+        Some(Command::Compare) => println!("{}", compare(&folders).await?),
         Some(Command::Budget { update }) => budget::check(&folders, update).await?,
     }
     Ok(())

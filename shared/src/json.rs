@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The members of one JSON object in their order, values unparsed. Where a name stands twice, the last counts, as in
@@ -22,6 +22,18 @@ impl<'a> Members<'a> {
     /// `text` is not a JSON object.
     pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    /// Reads the members of an object, and the value of the one named `apart` as a `T` in the same go, which spares a
+    /// large value being read twice. It is not among the members; where it stands twice, the last counts.
+    ///
+    /// # Errors
+    /// `text` is not a JSON object, or that value is no `T`.
+    pub fn parse_apart<T: Deserialize<'a>>(text: &'a str, apart: &str) -> Result<(Self, Option<T>), serde_json::Error> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let read = deserializer.deserialize_map(MembersVisitor { apart: Some(apart), found: None })?;
+        deserializer.end()?;
+        Ok(read)
     }
 
     /// The value of a member; `None` where it is absent or `null`, which mean the same to every protocol here.
@@ -52,23 +64,35 @@ impl<'a> Members<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+        let visitor = MembersVisitor::<IgnoredAny> { apart: None, found: None };
+        deserializer.deserialize_map(visitor).map(|(members, _)| members)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
+/// Collects members, and reads the one named `apart` at once.
+struct MembersVisitor<'n, T> {
+    apart: Option<&'n str>,
+    found: Option<T>,
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(name) = map.next_key::<Name<'de>>()? {
-                    members.push((name.0, map.next_value()?));
-                }
-                Ok(members)
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MembersVisitor<'_, T> {
+    type Value = (Members<'de>, Option<T>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+        // As many as a call commonly has.
+        let mut members = Vec::with_capacity(16);
+        while let Some(name) = map.next_key::<Name<'de>>()? {
+            if self.apart == Some(&*name.0) {
+                self.found = Some(map.next_value()?);
+            } else {
+                members.push((name.0, map.next_value()?));
             }
         }
-        deserializer.deserialize_map(MembersVisitor).map(Members)
+        Ok((Members(members), self.found))
     }
 }
 
@@ -104,8 +128,9 @@ pub struct ObjectWriter(String);
 impl ObjectWriter {
     /// Adds a member.
     pub fn member(&mut self, name: &str, value: &RawValue) {
+        self.0.reserve(name.len() + value.get().len() + r#"{"":}"#.len());
         self.0.push(if self.0.is_empty() { '{' } else { ',' });
-        self.0.push_str(&string_text(name));
+        push_string(&mut self.0, name);
         self.0.push(':');
         self.0.push_str(value.get());
     }
@@ -118,6 +143,18 @@ impl ObjectWriter {
         }
         self.0.push('}');
         Some(RawValue::from_string(self.0).expect("names are escaped and values are JSON"))
+    }
+}
+
+/// Writes the JSON text of a string; most names are their own but for the quotation marks.
+fn push_string(out: &mut String, string: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if string.bytes().all(is_plain) {
+        out.push('"');
+        out.push_str(string);
+        out.push('"');
+    } else {
+        out.push_str(&string_text(string));
     }
 }
 
@@ -258,6 +295,22 @@ mod tests {
     }
 
     #[test]
+    fn a_member_can_be_read_apart_from_the_others() {
+        for (text, found) in [
+            (r#"{"a":1,"list":[1,2],"b":2}"#, Some(vec![1, 2])),
+            (r#"{"list":[],"a":1,"b":2,"l\u0069st":[3]}"#, Some(vec![3])),
+            (r#"{"a":1,"b":2}"#, None),
+        ] {
+            let (members, list) = Members::parse_apart::<Vec<u8>>(text, "list").unwrap();
+            assert_eq!(members.iter().map(|(name, _)| name).collect::<String>(), "ab", "{text}");
+            assert_eq!(list, found, "{text}");
+        }
+        for text in [r#"{"list":1}"#, r#"{"list":[]"#, r#"{"list":[]}1"#, r#"{"a":}"#, "[]"] {
+            assert!(Members::parse_apart::<Vec<u8>>(text, "list").is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_not_an_object_has_no_members() {
         for text in ["[]", "1", "\"a\"", "null", "", "{", "{\"a\"}", "{} {}", "{\"\\ud800\":1}"] {
             assert!(Members::parse(text).is_err(), "{text}");
@@ -342,6 +395,14 @@ mod tests {
             }
             let found: Vec<(&str, String)> = members.iter().map(|(name, value)| (name, value.get().to_owned())).collect();
             prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn a_written_object_reads_back(name in "\\PC*|[\u{0}-\u{ff}]*") {
+            let mut object = ObjectWriter::default();
+            object.member(&name, &raw("[1]"));
+            let object = object.finish().unwrap();
+            prop_assert_eq!(Members::parse(object.get()).unwrap().get(&name).unwrap().get(), "[1]");
         }
 
         #[test]

@@ -71,12 +71,25 @@ pub enum DecodeError {
 
 impl Message {
     /// The text of the message, fit for SQS.
-    ///
-    /// SQS refuses U+FFFE and U+FFFF, which JSON allows; they are written as escapes, which makes each twice as long.
-    /// Every other character that SQS refuses is one that JSON must escape anyway.
     #[must_use]
     pub fn encode(&self) -> String {
-        fit_for_sqs(serde_json::to_string(self).expect("a message has only text and numbers"))
+        encoded(self)
+    }
+
+    /// The text of a message that is `self`, in which nothing is yet, with these contents, each of them [`encoded`].
+    #[must_use]
+    pub fn encode_with(&self, events: &[String], refused: &[String]) -> String {
+        const END: &str = r#""events":[],"refused":[]}"#;
+        let envelope = encoded(self);
+        let head = envelope.strip_suffix(END).expect("events and refused items come last, and there are none");
+        let contents: usize = events.iter().chain(refused).map(|text| text.len() + 1).sum();
+        let mut text = String::with_capacity(envelope.len() + contents);
+        text.push_str(head);
+        push_array(&mut text, "events", events);
+        text.push(',');
+        push_array(&mut text, "refused", refused);
+        text.push('}');
+        text
     }
 
     /// Reads a message.
@@ -94,6 +107,29 @@ impl Message {
         }
         serde_json::from_str(text).map_err(DecodeError::Malformed)
     }
+}
+
+/// Writes a member that is an array of values of which each is encoded already.
+fn push_array(text: &mut String, name: &str, values: &[String]) {
+    text.push('"');
+    text.push_str(name);
+    text.push_str("\":[");
+    for (position, value) in values.iter().enumerate() {
+        if position > 0 {
+            text.push(',');
+        }
+        text.push_str(value);
+    }
+    text.push(']');
+}
+
+/// The text of an event, a refused item or a message, fit for SQS.
+///
+/// SQS refuses U+FFFE and U+FFFF, which JSON allows; they are written as escapes, which makes each twice as long.
+/// Every other character that SQS refuses is one that JSON must escape anyway.
+#[must_use]
+pub fn encoded<T: Serialize>(value: &T) -> String {
+    fit_for_sqs(serde_json::to_string(value).expect("messages and what is in them have only text and numbers"))
 }
 
 /// Escapes the two characters that JSON allows and SQS refuses. They can only stand inside strings, where an escape
@@ -119,9 +155,7 @@ pub fn noncharacters(text: &str) -> usize {
 /// How many bytes `value` takes inside [`Message::encode`]'s text.
 #[must_use]
 pub fn encoded_bytes<T: Serialize>(value: &T) -> usize {
-    let text = serde_json::to_string(value).expect("events and refused items have only text and numbers");
-    // Each takes six bytes as an escape, and three as it is.
-    text.len() + 3 * noncharacters(&text)
+    encoded(value).len()
 }
 
 #[cfg(test)]
@@ -193,6 +227,25 @@ mod tests {
         let data = Message::decode(&text).unwrap().events[0].data.clone().unwrap();
         let value: serde_json::Value = serde_json::from_str(data.get()).unwrap();
         assert_eq!(value["a"], "\u{FFFE}\u{FFFF}\u{FFFD}");
+    }
+
+    #[test]
+    fn a_message_is_the_same_whether_its_contents_were_encoded_with_it_or_before() {
+        for (events, refused) in [(0, 0), (1, 0), (2, 1), (0, 2)] {
+            let one = message("{\"a\":\"\u{FFFE}\"}");
+            let item = Refused {
+                index: 0,
+                reason: "bad_request".into(),
+                detail: "why".into(),
+                call: "batch".into(),
+                body: serde_json::from_str("[7]").unwrap(),
+            };
+            let whole = Message { events: vec![one.events[0].clone(); events], refused: vec![item; refused], ..one };
+            let texts: Vec<String> = whole.events.iter().map(encoded).collect();
+            let refused: Vec<String> = whole.refused.iter().map(encoded).collect();
+            let envelope = Message { events: vec![], refused: vec![], ..whole.clone() };
+            assert_eq!(envelope.encode_with(&texts, &refused), whole.encode());
+        }
     }
 
     proptest! {

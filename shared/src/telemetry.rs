@@ -2,8 +2,8 @@
 //!
 //! Never in either: bodies, write keys, addresses, headers.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use tracing::Level;
@@ -144,11 +144,15 @@ pub fn due_at(receipt: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(millis - millis % MINUTE)?.plus(DUE_AFTER))
 }
 
-/// Prints a count of [`metric`] that belongs to another time than now, as one line to standard output.
+/// Lines of counts that [`flush`] is yet to print.
+static LINES: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// Counts for [`metric`] what belongs to another time than now, as a line of its own, which [`flush`] prints.
 pub fn count_at(name: &'static str, moment: Timestamp, by: u64) {
     if let Some(collector) = COLLECTOR.get().filter(|_| by > 0) {
         let dimensions = collector.config.default_dimensions.iter();
-        println!("{}", line_at(name, moment, by, dimensions.map(|(name, value)| (name.as_ref(), value.as_ref()))));
+        let line = line_at(name, moment, by, dimensions.map(|(name, value)| (name.as_ref(), value.as_ref())));
+        LINES.lock().unwrap_or_else(PoisonError::into_inner).extend(format!("{line}\n").into_bytes());
     }
 }
 
@@ -170,23 +174,32 @@ fn line_at<'a>(
     line.into()
 }
 
-/// Prints what was counted since the last call, as one line to standard output.
+/// Prints what was counted since the last call, line by line and all at once, to standard output.
 pub fn flush() {
     flush_to(std::io::stdout());
 }
 
-fn flush_to(writer: impl std::io::Write) {
-    if let Some(collector) = COLLECTOR.get()
-        && let Err(error) = collector.flush(writer)
-    {
+fn flush_to(mut writer: impl std::io::Write) {
+    let Some(collector) = COLLECTOR.get() else { return };
+    let mut lines = std::mem::take(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Err(error) = collector.flush(&mut lines).and_then(|()| writer.write_all(&lines)) {
         tracing::warn!(%error, "metrics could not be printed");
     }
 }
 
+/// For how long the most memory stands: to read it at each request would be a tenth of a small one.
+const MEMORY_FRESH: Duration = Duration::from_secs(1);
+
 /// The most memory that the process has used so far, in percent of the function's size; `None` where either is
-/// unknown, as outside Lambda or Linux.
+/// unknown, as outside Lambda or Linux, and within a second of the last time that it was told.
 #[must_use]
 pub fn memory_used_pct() -> Option<f64> {
+    static ASKED: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if asked.is_some_and(|at| at.elapsed() < MEMORY_FRESH) {
+        return None;
+    }
+    *asked = Some(Instant::now());
     let megabytes: f64 = crate::config::environment("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?.parse().ok()?;
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kibibytes: f64 =

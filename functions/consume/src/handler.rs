@@ -38,7 +38,7 @@ const DEFER_WITHIN: Duration = Duration::from_secs(2);
 pub async fn run() -> Result<(), Error> {
     telemetry::init("consume");
     let config = Config::from_lookup(&shared::config::environment)?;
-    let sdk = sdk_config(PATIENCE).await;
+    let sdk = sdk_config(PATIENCE);
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
     let sqs = aws_sdk_sqs::Client::new(&sdk);
     let table = |name: &String| DynamoTable::new(dynamodb.clone(), name.clone());

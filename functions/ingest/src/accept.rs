@@ -14,7 +14,7 @@ use shared::telemetry::{count, metric};
 use crate::auth::{self, Checked, KeyLookup, Keys, Owner, from_header};
 use crate::config::Config;
 use crate::durable::{Durable, QUEUE_WITHIN, SPILL_WITHIN};
-use crate::pack::{entry, pack};
+use crate::pack::{pack, probe};
 use crate::parsed::{Arrival, Parsed};
 use crate::queue::{Entry, EventQueue};
 use crate::response::{Answer, Problem};
@@ -219,7 +219,7 @@ impl<L: KeyLookup, Q: EventQueue, S: SpillStore> Ingest<L, Q, S> {
             _ => {
                 let owner = Owner { project: "probe".to_owned(), source: "ready".to_owned(), secret: None };
                 let message = envelope(Checked::Known(owner), receipt, now);
-                let ready = self.make_durable(receipt, vec![entry(&message, 0)]).await.is_ok();
+                let ready = self.make_durable(receipt, vec![probe(&message)]).await.is_ok();
                 *self.ready.lock().expect("nothing panics while it holds the answer") = Some((ready, now));
                 ready
             }

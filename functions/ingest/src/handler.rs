@@ -29,7 +29,7 @@ const PATIENCE: Patience = Patience { attempt: Duration::from_millis(700), call:
 pub async fn run() -> Result<(), Error> {
     telemetry::init("ingest");
     let config = Config::from_lookup(&shared::config::environment)?;
-    let sdk = sdk_config(PATIENCE).await;
+    let sdk = sdk_config(PATIENCE);
     let dynamodb = aws_sdk_dynamodb::Client::new(&sdk);
     let lookup = KeyTable::new(dynamodb.clone(), config.events_table_name.clone());
     let spill = SpillTable::new(dynamodb, config.spill_table_name.clone());

@@ -2,7 +2,7 @@
 
 use shared::event::Event;
 use shared::limits::{MESSAGE_ENVELOPE_BYTES_MAX, SQS_BATCH_ENTRIES_MAX, SQS_MESSAGE_BYTES_MAX};
-use shared::message::{Message, Refused, encoded_bytes};
+use shared::message::{Message, Refused, encoded};
 
 use crate::queue::Entry;
 
@@ -10,60 +10,64 @@ use crate::queue::Entry;
 /// larger than that is a message of its own, which `limits` keeps within SQS's.
 #[must_use]
 pub fn pack(envelope: &Message, events: Vec<Event>, refused: Vec<Refused>, bytes_target: usize) -> Vec<Entry> {
-    let mut packer =
-        Packer { envelope, room: bytes_target.saturating_sub(MESSAGE_ENVELOPE_BYTES_MAX), entries: vec![] };
-    let mut open = Open::default();
+    let room = bytes_target.saturating_sub(MESSAGE_ENVELOPE_BYTES_MAX);
+    let mut packer = Packer { envelope, room, open: Open::default(), entries: vec![] };
     for event in events {
-        packer.make_room(&mut open, encoded_bytes(&event));
-        open.events.push(event);
+        let text = encoded(&event);
+        packer.make_room(text.len());
+        packer.open.events.push(text);
     }
     for item in refused {
-        packer.make_room(&mut open, encoded_bytes(&item));
-        open.refused.push(item);
+        let text = encoded(&item);
+        packer.make_room(text.len());
+        packer.open.refused.push(text);
     }
-    packer.close(&mut open);
+    packer.close();
     packer.entries
 }
 
-/// A message as it is sent. Those of a key that could not be checked are a group of their own.
+/// A message without contents, as it is sent.
 #[must_use]
-pub fn entry(message: &Message, number: usize) -> Entry {
-    let group = message.write_key_hash.as_ref().unwrap_or(&message.project).clone();
-    let mut body = message.encode();
-    // Its last doubling may have left as much again unused.
-    body.shrink_to_fit();
-    Entry { group, body, number, items: message.events.len() + message.refused.len() }
+pub fn probe(envelope: &Message) -> Entry {
+    entry(envelope, &Open::default(), 0)
+}
+
+/// A message as it is sent. Those of a key that could not be checked are a group of their own.
+fn entry(envelope: &Message, open: &Open, number: usize) -> Entry {
+    let group = envelope.write_key_hash.as_ref().unwrap_or(&envelope.project).clone();
+    let body = envelope.encode_with(&open.events, &open.refused);
+    Entry { group, body, number, items: open.events.len() + open.refused.len() }
 }
 
 struct Packer<'a> {
     envelope: &'a Message,
     room: usize,
+    open: Open,
     entries: Vec<Entry>,
 }
 
-/// The message that is being filled.
+/// The message that is being filled: the texts of what is in it.
 #[derive(Default)]
 struct Open {
-    events: Vec<Event>,
-    refused: Vec<Refused>,
+    events: Vec<String>,
+    refused: Vec<String>,
     bytes: usize,
 }
 
 impl Packer<'_> {
     /// Makes sure that `bytes` more fit the open message, closing it if they do not.
-    fn make_room(&mut self, open: &mut Open, bytes: usize) {
+    fn make_room(&mut self, bytes: usize) {
         // One more for the comma between elements.
-        if open.bytes > 0 && open.bytes + bytes + 1 > self.room {
-            self.close(open);
+        if self.open.bytes > 0 && self.open.bytes + bytes + 1 > self.room {
+            self.close();
         }
-        open.bytes += bytes + 1;
+        self.open.bytes += bytes + 1;
     }
 
-    fn close(&mut self, open: &mut Open) {
-        let Open { events, refused, .. } = std::mem::take(open);
-        if !events.is_empty() || !refused.is_empty() {
-            let message = Message { events, refused, ..self.envelope.clone() };
-            self.entries.push(entry(&message, self.entries.len()));
+    fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        if open.bytes > 0 {
+            self.entries.push(entry(self.envelope, &open, self.entries.len()));
         }
     }
 }

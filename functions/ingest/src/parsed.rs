@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use shared::clock::Timestamp;
 use shared::event::Event;
@@ -58,12 +58,8 @@ pub struct Elements<'a> {
     count: usize,
 }
 
-impl<'a> Elements<'a> {
-    /// Reads the elements of an array.
-    ///
-    /// # Errors
-    /// `text` is not a JSON array.
-    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+impl<'de: 'a, 'a> Deserialize<'de> for Elements<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ElementsVisitor;
         impl<'de> Visitor<'de> for ElementsVisitor {
             type Value = Elements<'de>;
@@ -83,10 +79,17 @@ impl<'a> Elements<'a> {
                 Ok(elements)
             }
         }
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let elements = deserializer.deserialize_seq(ElementsVisitor)?;
-        deserializer.end()?;
-        Ok(elements)
+        deserializer.deserialize_seq(ElementsVisitor)
+    }
+}
+
+impl<'a> Elements<'a> {
+    /// Reads the elements of an array.
+    ///
+    /// # Errors
+    /// `text` is not a JSON array.
+    pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
     }
 
     /// The first element.

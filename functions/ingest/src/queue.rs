@@ -50,25 +50,26 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// At least one entry may not be durable; those are left. What is there twice in the end is recognised by its identity.
 pub async fn enqueue(queue: &impl EventQueue, left: &mut Vec<Entry>) -> Result<(), QueueError> {
     while !left.is_empty() {
-        let mut batch: Vec<Entry> = left[..batch_len(left)].to_vec();
+        let mut batch = batch_len(left);
         for round in 0..ROUNDS {
             if round > 0 {
                 tokio::time::sleep(PAUSE * 2_u32.pow(round - 1)).await;
             }
-            let refused = queue.send(&batch).await?;
-            let refused: Vec<Entry> = refused.into_iter().filter_map(|position| batch.get(position).cloned()).collect();
-            let confirmed = |entry: &Entry| {
-                let number = |other: &Entry| other.number == entry.number;
-                batch.iter().any(number) && !refused.iter().any(number)
-            };
-            left.retain(|entry| !confirmed(entry));
-            batch = refused;
-            if batch.is_empty() {
+            let refused = queue.send(&left[..batch]).await?;
+            // Those that were refused are the next batch, at the place of this one.
+            let (mut position, sent) = (0, batch);
+            left.retain(|_| {
+                let is_left = position >= sent || refused.contains(&position);
+                batch -= usize::from(!is_left);
+                position += 1;
+                is_left
+            });
+            if batch == 0 {
                 break;
             }
         }
-        if !batch.is_empty() {
-            return Err(QueueError::Entries(batch.len()));
+        if batch > 0 {
+            return Err(QueueError::Entries(batch));
         }
     }
     Ok(())

@@ -123,8 +123,7 @@ fn single(kind: Kind, text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Probl
 }
 
 fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
-    let members = object(text)?;
-    let items = batch_items(&members)?;
+    let (members, items) = batch_body(text)?;
     let shared = ["context", "integrations"].iter().filter_map(|name| members.get(name));
     if shared.into_iter().any(|value| nests_deeper_than(NESTING_DEPTH_MAX, value.get().as_bytes())) {
         return Err(Problem::NestedTooDeeply);
@@ -141,14 +140,33 @@ fn batch(text: &str, arrival: &Arrival<'_>) -> Result<Parsed, Problem> {
     Ok(parsed)
 }
 
-/// The items of a batch's body.
+/// The items of a batch's body, and its other members.
+///
+/// # Errors
+/// It is no object, there is no batch, or it has more items than it may have.
+fn batch_body(text: &str) -> Result<(Members<'_>, Vec<&RawValue>), Problem> {
+    match Members::parse_apart::<Option<Elements<'_>>>(text, "batch") {
+        Ok((members, items)) => Ok((members, items.flatten().ok_or_else(no_batch)?.within_limit()?)),
+        // Reading one after the other tells which of the two is wrong.
+        Err(_) => {
+            let members = object(text)?;
+            let items = batch_items(&members)?;
+            Ok((members, items))
+        }
+    }
+}
+
+/// The items among the members of a batch's body.
 ///
 /// # Errors
 /// There is no batch, or it has more items than it may have.
 pub fn batch_items<'a>(members: &Members<'a>) -> Result<Vec<&'a RawValue>, Problem> {
-    let items = members.get("batch").ok_or_else(|| Problem::Malformed("no batch in it".to_owned()))?;
-    let items = Elements::parse(items.get());
+    let items = Elements::parse(members.get("batch").ok_or_else(no_batch)?.get());
     items.map_err(|_| Problem::Malformed("the batch is not an array".to_owned()))?.within_limit()
+}
+
+fn no_batch() -> Problem {
+    Problem::Malformed("no batch in it".to_owned())
 }
 
 /// Reads items that each say their `type`. The write key is the first that an item carries: some clients put it into

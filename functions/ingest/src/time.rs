@@ -10,7 +10,12 @@ const MILLIS_FROM: f64 = 1e11;
 #[must_use]
 pub fn from_json(value: &RawValue) -> Option<Timestamp> {
     let text = value.get();
-    if text.starts_with('"') { parse(&serde_json::from_str::<String>(text).ok()?) } else { from_number(text) }
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        None => from_number(text),
+        // Hardly a time is written with escapes.
+        Some(plain) if !plain.contains('\\') => parse(plain),
+        Some(_) => parse(&serde_json::from_str::<String>(text).ok()?),
+    }
 }
 
 /// Reads ISO 8601 as clients write it: any number of digits after the second, months and days without leading zero,
@@ -58,7 +63,7 @@ impl Cursor<'_> {
             hour = self.digits(1, 2)?;
             minute = if self.eat(&[':']) { self.digits(1, 2)? } else { 0 };
             second = if self.eat(&[':']) { self.digits(1, 2)? } else { 0 };
-            millis = if self.eat(&['.', ',']) { self.fraction()? } else { 0 };
+            millis = if self.eat(&['.', ',']) { self.millis() } else { 0 };
             offset_minutes = self.offset()?;
         }
         if !self.0.is_empty() {
@@ -94,11 +99,12 @@ impl Cursor<'_> {
         if count < least { None } else { digits.parse().ok() }
     }
 
-    fn fraction(&mut self) -> Option<i64> {
+    fn millis(&mut self) -> i64 {
         let count = self.0.bytes().take_while(u8::is_ascii_digit).count();
         let (digits, rest) = self.0.split_at(count);
         self.0 = rest;
-        format!("{digits:0<3}").get(..3)?.parse().ok()
+        let digit = |place: usize| digits.as_bytes().get(place).map_or(0, |digit| i64::from(digit - b'0'));
+        digit(0) * 100 + digit(1) * 10 + digit(2)
     }
 
     fn offset(&mut self) -> Option<i64> {

@@ -29,7 +29,7 @@ const PATIENCE: Patience = Patience { attempt: Duration::from_millis(1_000), cal
 pub async fn run() -> Result<(), Error> {
     telemetry::init("receipts");
     let config = Config::from_lookup(&shared::config::environment)?;
-    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config(PATIENCE).await);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config(PATIENCE));
     let lookup = KeyTable::new(dynamodb.clone(), config.events_table_name.clone());
     let table = |name: &String| DynamoTable::new(dynamodb.clone(), name.clone());
     let (events, dead_letters) = (table(&config.events_table_name), table(&config.dead_letters_table_name));

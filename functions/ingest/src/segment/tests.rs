@@ -228,7 +228,10 @@ fn what_is_wrong_with_the_whole_request_is_said() {
     let batch = |text: &str| parse(SegmentCall::Batch, text, &arrival()).map(|_| ());
     assert_eq!(batch(r#"{"batch":[]}"#), Err(Problem::EmptyBatch));
     assert_eq!(batch("{}"), Err(Problem::Malformed("no batch in it".into())));
+    assert_eq!(batch(r#"{"batch":null}"#), Err(Problem::Malformed("no batch in it".into())));
     assert_eq!(batch(r#"{"batch":{}}"#), Err(Problem::Malformed("the batch is not an array".into())));
+    assert_eq!(batch(r#"{"batch":[],"batch":7}"#), Err(Problem::Malformed("the batch is not an array".into())));
+    assert_eq!(batch(r#"{"batch":7,"batch":[]}"#), Err(Problem::EmptyBatch));
     assert_eq!(batch("[]"), Err(Problem::Malformed("not a JSON object (line 1, column 0)".into())));
     assert_eq!(batch("{\"batch\":[1,]}"), Err(Problem::Malformed("malformed JSON (line 1, column 13)".into())));
     assert_eq!(batch("{} {}"), Err(Problem::Malformed("malformed JSON (line 1, column 4)".into())));
