@@ -8,7 +8,7 @@ use shared::outcome::{Cause, Outcome, Reason};
 
 use crate::packed::{Packing, insert_packed};
 use crate::store::{Case, ORIGIN, item, origin};
-use crate::table::{Insert, Item, Key, Table, Value, get_all, insert_all};
+use crate::table::{Attributes, Insert, Item, Key, Table, Value, get_all, insert_all};
 
 /// Inserts every event whose outcome is open, and notes what each came to.
 ///
@@ -41,7 +41,7 @@ async fn insert_items(table: &impl Table, cases: &mut [Case<'_>]) {
             return;
         }
         let (positions, items): (Vec<usize>, Vec<Item>) = items.into_values().unzip();
-        let owners = insert_distinct(table, cases, &positions, &items).await;
+        let owners = insert_distinct(table, cases, positions, items).await;
         for (position, leader) in followers {
             let (leads, follows) = (&cases[leader], &cases[position]);
             let same = origin(leads.message, leads.event) == origin(follows.message, follows.event);
@@ -62,39 +62,57 @@ async fn insert_items(table: &impl Table, cases: &mut [Case<'_>]) {
 
 /// Inserts items with different keys, those of the cases at `positions`. Returns the origins of the items that were in the
 /// way, by position.
+///
+/// Of a message that comes again much may be stored, and an insert takes its write units even where the item is there. So
+/// what is there is read first, for a twentieth of that; otherwise a message of more units than the table takes at a time
+/// would spend all of them on its beginning, each time that it comes.
 async fn insert_distinct(
     table: &impl Table,
     cases: &mut [Case<'_>],
-    positions: &[usize],
-    items: &[Item],
+    positions: Vec<usize>,
+    items: Vec<Item>,
 ) -> BTreeMap<usize, String> {
+    let again = positions.iter().zip(&items).filter(|(position, _)| cases[**position].receive_count > 1);
+    let again = again.map(|(_, item)| item.key.clone()).collect();
+    // What cannot be read is inserted, and tells then.
+    let known = get_all(table, again, Some(ORIGIN)).await.unwrap_or_default();
+    let pairs = positions.into_iter().zip(items);
+    let (there, absent): (Vec<_>, Vec<_>) = pairs.partition(|(_, item)| known.contains_key(&item.key));
     let mut owners = BTreeMap::new();
-    let results = insert_all(table, items).await;
+    for (position, item) in there {
+        owners.extend(judge(&mut cases[position], known.get(&item.key)).map(|origin| (position, origin)));
+    }
+    let (positions, items): (Vec<usize>, Vec<Item>) = absent.into_iter().unzip();
+    let results = insert_all(table, &items).await;
     let existing = items.iter().zip(&results).filter(|(_, result)| **result == Insert::Exists);
     let present = get_all(table, existing.map(|(item, _)| item.key.clone()).collect(), Some(ORIGIN)).await;
-    for ((position, item), result) in positions.iter().zip(items).zip(results) {
-        let case = &mut cases[*position];
+    for ((position, item), result) in positions.into_iter().zip(items).zip(results) {
+        let case = &mut cases[position];
         match result {
             Insert::Done => case.outcome = Some(Outcome::Stored),
             Insert::Refused(detail) => case.dead(Reason::Unstorable, detail),
             Insert::Failed(cause) => case.retry(cause),
-            Insert::Exists => match present.as_ref().map(|found| found.get(&item.key)) {
-                Ok(Some(attributes)) => {
-                    let own = origin(case.message, case.event);
-                    case.outcome = Some(match attributes.get(ORIGIN).and_then(Value::text) {
-                        Some(origin) if origin == own => case.stored_by_its_message(),
-                        Some(origin) => {
-                            owners.insert(*position, origin.to_owned());
-                            Outcome::Duplicate
-                        }
-                        None => Outcome::Erased,
-                    });
-                }
-                // It was there a moment ago and is not now; the next delivery will see what is.
-                Ok(None) => case.retry(Cause::Contended),
+            Insert::Exists => match &present {
+                Ok(found) => owners.extend(judge(case, found.get(&item.key)).map(|origin| (position, origin))),
                 Err(cause) => case.retry(*cause),
             },
         }
     }
     owners
+}
+
+/// Notes what became of an event by the item that is in its place. Returns the origin of that if it is another event.
+fn judge(case: &mut Case<'_>, present: Option<&Attributes>) -> Option<String> {
+    let Some(attributes) = present else {
+        // It was there a moment ago and is not now; the next delivery will see what is.
+        case.retry(Cause::Contended);
+        return None;
+    };
+    let owner = attributes.get(ORIGIN).and_then(Value::text);
+    case.outcome = Some(match owner {
+        Some(origin) if origin == self::origin(case.message, case.event) => case.stored_by_its_message(),
+        Some(_) => Outcome::Duplicate,
+        None => Outcome::Erased,
+    });
+    owner.filter(|_| case.outcome == Some(Outcome::Duplicate)).map(str::to_owned)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use consume::period::Period;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
@@ -112,6 +113,7 @@ pub(super) fn scenario() -> Scenario {
         crash: 0.0,
         consumers_crash: vec![],
         crash_in_quarantine: 0.0,
+        packing: Period::NEVER.into(),
         duplicate: 0.0,
         malice: 0.0,
         skew_max: 0,
