@@ -1,14 +1,17 @@
 //! What a million events of a profile cost, line by line.
 
 use anyhow::Context;
+use consume::bundle;
+use consume::store::{item, plain};
+use consume::table::{Item, Key};
 use shared::limits::SQS_BATCH_ENTRIES_MAX;
 use shared::message::Message;
 
 use crate::figure::{Run, Warm};
 use crate::load::Load;
 use crate::prices::Prices;
-use crate::subject::Function;
-use crate::workload::{packed_messages, segment_batch};
+use crate::subject::{Function, Kind};
+use crate::workload::{packed_messages, personal_batch, segment_batch};
 
 /// What traffic is like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +22,26 @@ pub struct Profile {
     pub bytes: usize,
     /// Events a second.
     pub rate: f64,
+    /// Whom the events of a request are about, and how they are stored.
+    pub storage: Storage,
+}
+
+/// Whom the events of a request are about, and how they are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Each about another person, as items of their own.
+    Items,
+    /// All about one person, and packed.
+    Packed,
+}
+
+impl Storage {
+    fn kind(self) -> Kind {
+        match self {
+            Storage::Items => Kind::Holdfast,
+            Storage::Packed => Kind::Packed,
+        }
+    }
 }
 
 /// One line of a bill.
@@ -62,7 +85,7 @@ struct Demand<'a> {
     gateway_units: f64,
     /// Of a request: what sending its messages, receiving and deleting them is billed as.
     queue_units: f64,
-    item_bytes: f64,
+    write_units: f64,
     ingest: &'a Warm,
     consume: &'a Warm,
 }
@@ -78,9 +101,29 @@ fn real(count: usize) -> f64 {
     count as f64
 }
 
+/// The write units that a message comes to, by the code that writes its items.
+fn write_units(message: &Message, storage: Storage) -> usize {
+    match storage {
+        Storage::Items => message.events.iter().map(|event| item(message, event).write_units()).sum(),
+        Storage::Packed => {
+            let items: Vec<Item> = message.events.iter().map(|event| plain(message, event)).collect();
+            let key = |some: &[Item]| {
+                let prefix = some.first().and_then(|item| bundle::prefix_of(&item.key.sk)).unwrap_or_default();
+                Key { pk: some[0].key.pk.clone(), sk: bundle::sort_of(&prefix, 0) }
+            };
+            let bundles = items.chunks(bundle::BUNDLE_EVENTS_MAX).map(|some| {
+                bundle::encode(key(some), some.iter().map(|item| (&item.key, &item.attributes))).write_units()
+            });
+            bundles.sum()
+        }
+    }
+}
+
 impl<'a> Demand<'a> {
     fn of(profile: Profile, run: &'a Run) -> anyhow::Result<Self> {
-        let body = segment_batch(0, profile.events, profile.bytes);
+        let is_packed = profile.storage == Storage::Packed;
+        let make = if is_packed { personal_batch } else { segment_batch };
+        let body = make(0, profile.events, profile.bytes);
         let messages = packed_messages("dev", &body)?;
         let batch = batch_messages(profile);
         let bytes: usize = messages.iter().map(String::len).sum();
@@ -89,14 +132,15 @@ impl<'a> Demand<'a> {
         let received = real(bytes * batch / messages.len()) / real(QUEUE_BYTES);
         let received = received.ceil() * real(messages.len()) / real(batch);
         let deleted = real(messages.len()) / real(batch);
-        let message = Message::decode(&messages[0])?;
-        let event = message.events.first().context("a profile without events")?;
+        let messages_read = messages.iter().map(|text| Message::decode(text)).collect::<Result<Vec<Message>, _>>()?;
+        let write_units: usize = messages_read.iter().map(|message| write_units(message, profile.storage)).sum();
         // What was measured with the most events that still are no more than the profile's.
-        let measured = |function: Function, messages: usize| {
+        let measured = |function: Function, kind: Kind, messages: usize| {
             let suits = |warm: &&Warm| {
-                let Load { function: of, messages: has, event_bytes, projects, events } = warm.load;
+                let Load { function: of, messages: has, event_bytes, projects, events, personal } = warm.load;
                 let typical = event_bytes == crate::workload::TYPICAL_BYTES && projects == 1;
-                warm.kind.is_ours() && of == function && has == messages && typical && events <= profile.events
+                let same = typical && personal == (kind == Kind::Packed) && has == messages;
+                warm.kind == kind && of == function && same && events <= profile.events
             };
             run.warm.iter().filter(suits).max_by_key(|warm| warm.load.events).context("no figures for the profile")
         };
@@ -105,9 +149,9 @@ impl<'a> Demand<'a> {
             batch_events: real(profile.events * batch) / real(messages.len()),
             gateway_units: real(body.len().div_ceil(GATEWAY_BYTES)),
             queue_units: real(sent) + received + deleted,
-            item_bytes: real(consume::store::item(&message, event).bytes()),
-            ingest: measured(Function::Ingest, 1)?,
-            consume: measured(Function::Consume, batch)?,
+            write_units: real(write_units) / real(profile.events),
+            ingest: measured(Function::Ingest, Kind::Holdfast, 1)?,
+            consume: measured(Function::Consume, profile.storage.kind(), batch)?,
         })
     }
 
@@ -134,7 +178,6 @@ pub fn bill(profile: Profile, run: &Run, prices: &Prices) -> anyhow::Result<Vec<
     let (events, batch) = (demand.events, demand.batch_events);
     let line = |what, per_event: f64, unit, price| Line { what, quantity: per_event, unit, price };
     let log_bytes = (demand.ingest.log_bytes + ACCESS_LOG_BYTES) / events + demand.consume.log_bytes / batch;
-    let write_units = (demand.item_bytes / 1_024.0).ceil();
     let fair = prices.sqs_million + prices.sqs_fair_million;
     Ok(vec![
         line("API Gateway", demand.gateway_units / events, "M requests", prices.http_api_million),
@@ -152,7 +195,7 @@ pub fn bill(profile: Profile, run: &Run, prices: &Prices) -> anyhow::Result<Vec<
             prices.lambda_gb_second,
         ),
         line("SQS", demand.queue_units / events, "M requests", fair),
-        line("DynamoDB, writes", write_units, "M units", prices.write_million),
+        line("DynamoDB, writes", demand.write_units, "M units", prices.write_million),
         line("DynamoDB, reads", demand.consume.demand.read_units, "M units", prices.read_million),
         line("Logs", log_bytes * MILLION / 1e9, "GB", prices.logs_gb),
     ])
@@ -206,13 +249,12 @@ pub fn crossover(per_million: f64, prices: &Prices) -> f64 {
 pub(crate) mod tests {
     use super::*;
     use crate::machine::Machine;
-    use crate::run::{PACKED, REQUESTS, SINGLES};
-    use crate::subject::Kind;
+    use crate::run::{PACKED, PERSONAL, REQUESTS, SINGLES};
 
     /// Figures of round numbers.
     pub(crate) fn run() -> Run {
         let warm = |load: Load| Warm {
-            kind: Kind::Holdfast,
+            kind: if load.personal { Kind::Packed } else { Kind::Holdfast },
             load,
             cpu_us: crate::stats::Spread { least: 10.0, median: 10.0, most: 10.0 },
             wall_us: crate::stats::Spread { least: 20.0, median: 20.0, most: 20.0 },
@@ -228,7 +270,7 @@ pub(crate) mod tests {
             machine: Machine::look(),
             rounds: 1,
             cold_rounds: 1,
-            warm: REQUESTS.iter().chain(&SINGLES).chain(&PACKED).copied().map(warm).collect(),
+            warm: REQUESTS.iter().chain(&SINGLES).chain(&PACKED).chain(&PERSONAL).copied().map(warm).collect(),
             cold: vec![],
             largest: vec![],
             stored: vec![],
@@ -236,21 +278,32 @@ pub(crate) mod tests {
         }
     }
 
-    fn of(events: usize, bytes: usize) -> f64 {
+    fn dollars(events: usize, bytes: usize, storage: Storage) -> f64 {
         let prices = Prices::load().unwrap();
-        total(&bill(Profile { events, bytes, rate: 1_000.0 }, &run(), &prices).unwrap())
+        total(&bill(Profile { events, bytes, rate: 1_000.0, storage }, &run(), &prices).unwrap())
+    }
+
+    fn of(events: usize, bytes: usize) -> f64 {
+        dollars(events, bytes, Storage::Items)
+    }
+
+    #[test]
+    fn what_is_packed_costs_less_the_more_of_a_person_comes_together() {
+        let packed = |events| dollars(events, 1_300, Storage::Packed);
+        assert!(packed(100) + 0.4 < of(100, 1_300), "{} {}", packed(100), of(100, 1_300));
+        assert!(packed(10) > packed(100) && packed(1) + 0.1 > of(1, 1_300));
     }
 
     #[test]
     fn packing_and_small_items_are_what_saves() {
         assert!(of(1, 1_300) > of(10, 1_300) && of(10, 1_300) > of(100, 1_300));
-        assert!(of(100, 400) + 0.6 < of(100, 1_300), "{} {}", of(100, 400), of(100, 1_300));
+        assert!(of(100, 1_300) + 0.6 < of(100, 4_000), "{} {}", of(100, 1_300), of(100, 4_000));
         assert!(of(1, 400) > 2.0, "a request an event pays for the gateway alone 1.00");
     }
 
     #[test]
     fn batches_fill_only_where_messages_come_fast_enough() {
-        let profile = |events, rate| Profile { events, bytes: 1_300, rate };
+        let profile = |events, rate| Profile { events, bytes: 1_300, rate, storage: Storage::Items };
         assert_eq!(batch_messages(profile(1, 9.0)), 1);
         assert_eq!(batch_messages(profile(1, 10.0)), 10);
         assert_eq!(batch_messages(profile(100, 999.0)), 1);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::bill::{self, ACCESS_LOG_BYTES, CALL_MS, Line, Profile, SECONDS_A_MONTH, bill, total};
+use crate::bill::{self, ACCESS_LOG_BYTES, CALL_MS, Line, Profile, SECONDS_A_MONTH, Storage, bill, total};
 use crate::figure::Run;
 use crate::plot::{self, Labels, number};
 use crate::prices::Prices;
@@ -23,6 +23,9 @@ pub struct Question {
     /// Events a second.
     #[arg(long, default_value_t = 1_000.0)]
     rate: f64,
+    /// All events of a request are about one person, and are packed.
+    #[arg(long)]
+    packed: bool,
     /// Write docs/COST.md and its plot as well.
     #[arg(long)]
     write: bool,
@@ -33,10 +36,11 @@ pub struct Question {
 /// # Errors
 /// The rate is not positive, there are no figures for the profile, or the document cannot be written.
 pub fn answer(question: &Question, run: &Run, root: &Path) -> anyhow::Result<()> {
-    let Question { events, bytes, rate, write } = *question;
+    let Question { events, bytes, rate, packed, write } = *question;
     anyhow::ensure!(rate.is_finite() && rate > 0.0, "the rate must be more than nothing");
     let prices = Prices::load()?;
-    let profile = Profile { events: events.into(), bytes: bytes.into(), rate };
+    let storage = if packed { Storage::Packed } else { Storage::Items };
+    let profile = Profile { events: events.into(), bytes: bytes.into(), rate, storage };
     let lines = bill(profile, run, &prices)?;
     println!("{}", of_lines(&lines));
     println!("{}", of_month(rate, total(&lines), &prices));
@@ -94,32 +98,50 @@ fn document(run: &Run, prices: &Prices) -> anyhow::Result<String> {
         ),
     );
     put(&mut text, format_args!("## By profile\n"));
-    put(&mut text, format_args!("Dollars a million events, at 1,000 events a second:\n"));
+    let each =
+        "Dollars a million events, at 1,000 events a second, where each event of a request is about another person";
+    put(&mut text, format_args!("{each}:\n\n{}", by_profile(run, prices, Storage::Items)?));
+    put(
+        &mut text,
+        format_args!(
+            "DynamoDB is what is left when requests are full, and there the step is at 1,024 bytes of an item, compressed \
+             where that saves a write unit.\n\n\
+             The same in the [packed storage mode](ARCHITECTURE.md#storage-modes), where all events of a request are about \
+             one person, as those of a browser or a phone are:\n\n{}\
+             With one event a request there is nothing to pack, and the look into the bundles comes on top.\n",
+            by_profile(run, prices, Storage::Packed)?
+        ),
+    );
+    put(&mut text, format_args!("## Line by line\n"));
+    let browser = ("A typical event of a browser", TYPICAL_BYTES, Storage::Items);
+    let packed = ("A typical event of a browser, packed", TYPICAL_BYTES, Storage::Packed);
+    for (title, bytes, storage) in [browser, packed, ("An event of a server", SIZES[0], Storage::Items)] {
+        for events in [100, 1] {
+            let plural = if events == 1 { "" } else { "s" };
+            let lines = of_lines(&bill(Profile { events, bytes, rate: 1_000.0, storage }, run, prices)?);
+            put(
+                &mut text,
+                format_args!("{title}, {bytes} bytes, {events} event{plural} a request, 1,000 a second:\n\n{lines}"),
+            );
+        }
+    }
+    text.push_str(&against_cluster(run, prices)?);
+    text.push_str(&assumptions(prices));
+    Ok(text)
+}
+
+fn by_profile(run: &Run, prices: &Prices, storage: Storage) -> anyhow::Result<String> {
+    let mut text = String::new();
     let head: Vec<String> = SIZES.iter().map(|bytes| format!("{bytes} bytes an event")).collect();
     put(&mut text, format_args!("| events a request | {} |\n|---:|{}", head.join(" | "), "---:|".repeat(SIZES.len())));
     for events in EVENTS {
         let mut row = format!("| {events} |");
         for bytes in SIZES {
-            write!(row, " {:.2} |", total(&bill(Profile { events, bytes, rate: 1_000.0 }, run, prices)?))?;
+            write!(row, " {:.2} |", total(&bill(Profile { events, bytes, rate: 1_000.0, storage }, run, prices)?))?;
         }
         put(&mut text, format_args!("{row}"));
     }
-    put(
-        &mut text,
-        format_args!(
-            "\nDynamoDB is what is left when requests are full, and there the step is at 1,024 bytes of an item.\n"
-        ),
-    );
-    put(&mut text, format_args!("## Line by line\n"));
-    for (title, bytes) in [("A typical event of a browser", TYPICAL_BYTES), ("An event of a server", SIZES[0])] {
-        for events in [100, 1] {
-            let plural = if events == 1 { "" } else { "s" };
-            put(&mut text, format_args!("{title}, {bytes} bytes, {events} event{plural} a request, 1,000 a second:\n"));
-            put(&mut text, format_args!("{}", of_lines(&bill(Profile { events, bytes, rate: 1_000.0 }, run, prices)?)));
-        }
-    }
-    text.push_str(&against_cluster(run, prices)?);
-    text.push_str(&assumptions(prices));
+    text.push('\n');
     Ok(text)
 }
 
@@ -148,12 +170,13 @@ fn against_cluster(run: &Run, prices: &Prices) -> anyhow::Result<String> {
     put(
         &mut text,
         format_args!(
-            "| events a request | bytes an event | the cluster is cheaper from, events a second |\n|---:|---:|---:|"
+            "| events a request | bytes an event | | the cluster is cheaper from, events a second |\n|---:|---:|---|---:|"
         ),
     );
-    for (events, bytes) in LINES {
-        let per_million = total(&bill(Profile { events, bytes, rate: 1_000.0 }, run, prices)?);
-        put(&mut text, format_args!("| {events} | {bytes} | {:.0} |", bill::crossover(per_million, prices)));
+    for (events, bytes, storage) in LINES {
+        let per_million = total(&bill(Profile { events, bytes, rate: 1_000.0, storage }, run, prices)?);
+        let (mode, rate) = (mode(storage), bill::crossover(per_million, prices));
+        put(&mut text, format_args!("| {events} | {bytes} | {mode} | {rate:.0} |"));
     }
     put(
         &mut text,
@@ -166,18 +189,31 @@ fn against_cluster(run: &Run, prices: &Prices) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// What the plot has a line for: events a request, bytes an event.
-const LINES: [(usize, usize); 4] = [(1, TYPICAL_BYTES), (10, TYPICAL_BYTES), (100, TYPICAL_BYTES), (100, SIZES[0])];
+/// What the plot has a line for: events a request, bytes an event, and how they are stored.
+const LINES: [(usize, usize, Storage); 5] = [
+    (1, TYPICAL_BYTES, Storage::Items),
+    (10, TYPICAL_BYTES, Storage::Items),
+    (100, TYPICAL_BYTES, Storage::Items),
+    (10, TYPICAL_BYTES, Storage::Packed),
+    (100, TYPICAL_BYTES, Storage::Packed),
+];
+
+fn mode(storage: Storage) -> &'static str {
+    match storage {
+        Storage::Items => "items",
+        Storage::Packed => "packed",
+    }
+}
 
 fn svg(run: &Run, prices: &Prices) -> anyhow::Result<String> {
     let mut lines: Vec<plot::Line> = Vec::new();
-    for (events, bytes) in LINES {
+    for (events, bytes, storage) in LINES {
         let month = |rate: f64| {
-            let per_million = total(&bill(Profile { events, bytes, rate }, run, prices)?);
+            let per_million = total(&bill(Profile { events, bytes, rate, storage }, run, prices)?);
             anyhow::Ok((rate, rate * SECONDS_A_MONTH / 1e6 * per_million + bill::idle(prices)))
         };
         let points = RATES.into_iter().map(month).collect::<anyhow::Result<Vec<_>>>()?;
-        lines.push((format!("{events} × {bytes} B"), points));
+        lines.push((format!("{events} × {bytes} B, {}", mode(storage)), points));
     }
     let cluster = total(&bill::cluster(prices));
     lines.push(("fixed cluster".to_owned(), RATES.iter().map(|rate| (*rate, cluster)).collect()));
@@ -195,8 +231,9 @@ fn assumptions(prices: &Prices) -> String {
          - A line of the access log has {ACCESS_LOG_BYTES} bytes. Those of the functions were counted.\n\
          - `MessageGroupId` makes SQS's standard queues fair; one source names {} dollars a million for that, which is \
            counted here.\n\
-         - Each event is of another person, so that each costs a read. Where a batch has several events of one person, reads \
-           fall in proportion: a phone's batch of 100 costs one.\n\
+         - No event is older than its project's latest deletion; each that is costs one read more.\n\
+         - Packed, a request is the first of its person in its hour. Each that follows reads what the hour has by then: a \
+           write unit costs as much as reading 20 KiB.\n\
          - Storage is not counted: {} dollars a GB and month, and as much again, about, for point-in-time recovery.\n\n\
          ## Where prices come from\n\n\
          | price | dollars | source |\n|---|---:|---|\n\
@@ -236,8 +273,8 @@ mod tests {
     fn the_document_has_a_bill_of_each_profile_and_the_crossovers() {
         let (run, prices) = (crate::bill::tests::run(), Prices::load().unwrap());
         let text = document(&run, &prices).unwrap();
-        assert_eq!(text.matches("**together**").count(), 5);
-        assert!(text.contains("| 100 | 1300 |") && text.contains("prices of 2026-"));
+        assert_eq!(text.matches("**together**").count(), 7);
+        assert!(text.contains("| 100 | 1300 | packed |") && text.contains("prices of 2026-"));
         assert_eq!(svg(&run, &prices).unwrap().matches("<polyline").count(), LINES.len() + 1);
     }
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::runtime_api::{Answer, RuntimeApi, router};
 use crate::sink::Sink;
-use crate::subject::{Function, Subject};
+use crate::subject::{Function, Kind, Subject};
 
 /// How long an environment may take from its start until it asks for work.
 const INIT_LIMIT: Duration = Duration::from_secs(30);
@@ -187,6 +187,9 @@ fn command(subject: &Subject, sink: &Sink, runtime_api: &str) -> Command {
             .env("DEAD_LETTERS_TABLE_NAME", "dead-letters")
             .env("IDEMPOTENCY_TABLE_NAME", "idempotency")
             .env("RECEIVES_MAX", "60");
+    }
+    if subject.kind == Kind::Packed {
+        command.env("PACKED_PERIOD", "always");
     }
     command
 }

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::subject::{Function, Kind};
-use crate::workload::{TYPICAL_BYTES, http_payload, packed_messages, segment_batch, single_message, sqs_payload};
+use crate::workload::{
+    TYPICAL_BYTES, http_payload, packed_messages, personal_batch, segment_batch, single_message, sqs_payload,
+};
 
 /// So many payloads take turns, so that no two invocations in a row are the same.
 const VARIANTS: u64 = 8;
@@ -24,19 +26,28 @@ pub struct Load {
     pub event_bytes: usize,
     /// How many projects take turns.
     pub projects: usize,
+    /// Whether all events of a request, or of a message, are about one person; otherwise each is about another.
+    pub personal: bool,
 }
 
 impl Load {
     /// Requests of so many typical events.
     #[must_use]
     pub const fn request(events: usize) -> Self {
-        Self { function: Function::Ingest, messages: 1, events, event_bytes: TYPICAL_BYTES, projects: 1 }
+        Self {
+            function: Function::Ingest,
+            messages: 1,
+            events,
+            event_bytes: TYPICAL_BYTES,
+            projects: 1,
+            personal: false,
+        }
     }
 
     /// Batches of so many messages with so many typical events each.
     #[must_use]
     pub const fn batch(messages: usize, events: usize) -> Self {
-        Self { function: Function::Consume, messages, events, event_bytes: TYPICAL_BYTES, projects: 1 }
+        Self { function: Function::Consume, messages, events, event_bytes: TYPICAL_BYTES, projects: 1, personal: false }
     }
 
     /// The same with events of another size.
@@ -51,16 +62,37 @@ impl Load {
         Self { projects, ..self }
     }
 
+    /// The same with requests that are each about one person.
+    #[must_use]
+    pub const fn of_one_person(self) -> Self {
+        Self { personal: true, ..self }
+    }
+
     /// The events of one invocation.
     #[must_use]
     pub fn total(&self) -> usize {
         self.messages * self.events
     }
 
-    /// Whether a subject can be given it: messages with several events are ours alone.
+    /// Whether a subject can be given it: messages with several events are ours alone, and only those of one person are
+    /// worth packing.
     #[must_use]
     pub fn suits(&self, kind: Kind) -> bool {
-        kind.is_ours() || self.function == Function::Ingest || self.events == 1
+        match kind {
+            Kind::Packed => self.personal,
+            Kind::Holdfast => true,
+            Kind::Floor | Kind::NaiveRust | Kind::Node | Kind::Python => {
+                self.function == Function::Ingest || self.events == 1
+            }
+        }
+    }
+
+    fn body(&self, first: u64) -> String {
+        if self.personal {
+            personal_batch(first, self.events, self.event_bytes)
+        } else {
+            segment_batch(first, self.events, self.event_bytes)
+        }
     }
 
     /// The payloads of it for a subject.
@@ -75,15 +107,14 @@ impl Load {
     fn payload(&self, kind: Kind, variant: u64) -> anyhow::Result<String> {
         let first = |message: usize| variant * 1_000_000 + (message * self.events) as u64;
         if self.function == Function::Ingest {
-            let body = segment_batch(first(0), self.events, self.event_bytes);
+            let body = self.body(first(0));
             return text(&http_payload(&body, PLACEHOLDER));
         }
         let mut messages = Vec::new();
         for message in 0..self.messages {
             let project = project(message % self.projects);
             if kind.is_ours() {
-                let body = segment_batch(first(message), self.events, self.event_bytes);
-                messages.extend(packed_messages(&project, &body)?);
+                messages.extend(packed_messages(&project, &self.body(first(message)))?);
             } else {
                 messages.push(single_message(&project, first(message), self.event_bytes));
             }

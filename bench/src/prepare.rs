@@ -58,14 +58,15 @@ pub async fn prepare(folders: &Folders, kinds: &[Kind]) -> anyhow::Result<Vec<Su
     if kinds.contains(&Kind::Node) {
         install_node(folders).await?;
     }
-    Ok(kinds.iter().flat_map(|kind| Function::ALL.map(|function| subject(folders, *kind, function))).collect())
+    let functions = |kind: Kind| Function::ALL.into_iter().filter(move |function| function.differs(kind));
+    Ok(kinds.iter().flat_map(|kind| functions(*kind).map(|function| subject(folders, *kind, function))).collect())
 }
 
 fn subject(folders: &Folders, kind: Kind, function: Function) -> Subject {
     let name = function.name();
     let release = |binary: String| (folders.target.join("release").join(binary), vec![], folders.scratch.clone());
     let (command, args, folder) = match kind {
-        Kind::Holdfast => release(name.to_owned()),
+        Kind::Holdfast | Kind::Packed => release(name.to_owned()),
         Kind::Floor => release(format!("floor_{name}")),
         Kind::NaiveRust => release(format!("naive_{name}")),
         Kind::Python => (

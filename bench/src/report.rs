@@ -8,7 +8,7 @@ use anyhow::Context;
 use crate::figure::{Run, Warm};
 use crate::load::Load;
 use crate::plot::{Labels, bars, lines, number};
-use crate::run::{GROWING, PACKED, REQUESTS, SINGLES};
+use crate::run::{GROWING, PACKED, PERSONAL, REQUESTS, SINGLES};
 use crate::stats::Spread;
 use crate::subject::{Function, Kind};
 use crate::target::{targets, warm};
@@ -59,6 +59,7 @@ pub fn markdown(run: &Run) -> String {
         ("Ingest", of_warm(run, &REQUESTS)),
         ("Consume, one event a message", of_warm(run, &SINGLES)),
         ("Consume, packed messages", of_warm(run, &PACKED)),
+        ("Consume, messages of one person, in either storage mode", of_warm(run, &PERSONAL)),
         ("Cold start", of_cold(run)),
         ("The largest payloads", of_largest(run)),
         ("What AWS is asked for", of_demand(run)),
@@ -96,7 +97,9 @@ fn of_targets(run: &Run) -> String {
 fn of_load(load: Load) -> String {
     match load.function {
         Function::Ingest => format!("{}", load.events),
-        Function::Consume => format!("{} × {}", load.messages, load.events),
+        Function::Consume => {
+            format!("{} × {}{}", load.messages, load.events, if load.personal { ", one person each" } else { "" })
+        }
     }
 }
 
@@ -169,7 +172,7 @@ fn of_demand(run: &Run) -> String {
         "| | work | | calls an event | SQS requests as billed | write units | read units | bytes written | calls an invocation |\n\
          |---|---:|---|---:|---:|---:|---:|---:|---|\n",
     );
-    let loads = REQUESTS.iter().chain(&SINGLES).chain(&PACKED);
+    let loads = REQUESTS.iter().chain(&SINGLES).chain(&PACKED).chain(&PERSONAL);
     for row in loads.flat_map(|load| Kind::ALL.iter().filter_map(|kind| warm(run, *kind, *load))) {
         let Warm { kind, load, demand, .. } = row;
         let calls: Vec<String> =
@@ -293,7 +296,7 @@ mod tests {
     #[test]
     fn a_run_is_told_section_by_section() {
         let text = markdown(&crate::bill::tests::run());
-        assert_eq!(text.matches("\n### ").count(), 11);
+        assert_eq!(text.matches("\n### ").count(), 12);
         assert!(text.contains("| 10 × 100 | Holdfast | 10 (10–10) | 1.00 |"), "{text}");
     }
 }

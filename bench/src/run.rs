@@ -39,6 +39,15 @@ pub const REQUESTS: [Load; 4] = [Load::request(1), Load::request(10), Load::requ
 pub const SINGLES: [Load; 3] = [Load::batch(1, 1), Load::batch(10, 1), Load::batch(100, 1)];
 /// Batches of messages as our `ingest` packs them, for ours alone.
 pub const PACKED: [Load; 4] = [Load::batch(1, 10), Load::batch(1, 100), Load::batch(10, 10), Load::batch(10, 100)];
+/// Batches of messages that are each about one person, for ours alone, in either storage mode.
+pub const PERSONAL: [Load; 6] = [
+    Load::batch(1, 1).of_one_person(),
+    Load::batch(10, 1).of_one_person(),
+    Load::batch(1, 10).of_one_person(),
+    Load::batch(1, 100).of_one_person(),
+    Load::batch(10, 10).of_one_person(),
+    Load::batch(10, 100).of_one_person(),
+];
 /// What grows in turn, for ours alone: the size of events, and the number of projects.
 pub const GROWING: [Load; 11] = [
     Load::request(100).of_bytes(LEAST_BYTES + 100),
@@ -56,7 +65,7 @@ pub const GROWING: [Load; 11] = [
 
 fn loads(kind: Kind, function: Function) -> Vec<Load> {
     let all = REQUESTS.iter().chain(&SINGLES).copied();
-    let ours = PACKED.iter().chain(&GROWING).copied().filter(|_| kind.is_ours());
+    let ours = PACKED.iter().chain(&PERSONAL).chain(&GROWING).copied().filter(|_| kind.is_ours());
     all.chain(ours).filter(|load| load.function == function && load.suits(kind)).collect()
 }
 
@@ -69,13 +78,13 @@ pub async fn run(subjects: &[Subject], extent: Extent, scratch: &Path) -> anyhow
     let mut starts: BTreeMap<usize, Vec<cold::Start>> = BTreeMap::new();
     for round in 0..extent.cold_rounds {
         eprintln!("cold starts, round {} of {}", round + 1, extent.cold_rounds);
-        for (position, subject) in subjects.iter().enumerate() {
+        for (position, subject) in subjects.iter().enumerate().filter(|(_, subject)| subject.kind != Kind::Packed) {
             let start = cold::measure(subject, &sink, scratch).await.with_context(|| name(subject))?;
             starts.entry(position).or_default().push(start);
         }
     }
     let mut largest = Vec::new();
-    for subject in subjects {
+    for subject in subjects.iter().filter(|subject| subject.kind != Kind::Packed) {
         largest.extend(cold::largest(subject, &sink, scratch).await.with_context(|| name(subject))?);
     }
     let mut rounds: BTreeMap<(Load, usize), Vec<Round>> = BTreeMap::new();
@@ -122,6 +131,7 @@ mod tests {
     fn everyone_has_what_can_be_compared_and_only_ours_the_rest() {
         let of = |kind, function| loads(kind, function).len();
         assert_eq!((of(Kind::Node, Function::Ingest), of(Kind::Node, Function::Consume)), (4, 3));
-        assert_eq!((of(Kind::Holdfast, Function::Ingest), of(Kind::Holdfast, Function::Consume)), (10, 12));
+        assert_eq!((of(Kind::Holdfast, Function::Ingest), of(Kind::Holdfast, Function::Consume)), (10, 18));
+        assert_eq!(of(Kind::Packed, Function::Consume), 6);
     }
 }

@@ -28,6 +28,12 @@ impl Function {
         }
     }
 
+    /// Whether there is one of this kind: what packs is `consume` alone.
+    #[must_use]
+    pub fn differs(self, kind: Kind) -> bool {
+        kind != Kind::Packed || self == Function::Consume
+    }
+
     /// Its memory in MiB, as the template has it.
     #[must_use]
     pub fn memory_mib(self) -> u32 {
@@ -44,6 +50,8 @@ impl Function {
 pub enum Kind {
     /// By our functions, built as they are deployed.
     Holdfast,
+    /// By the same, in the packed storage mode.
+    Packed,
     /// In Rust with the same SDK, passing on what comes in without reading it.
     Floor,
     /// In Rust as common samples have it.
@@ -56,12 +64,12 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of the tables.
-    pub const ALL: [Kind; 5] = [Kind::Holdfast, Kind::Floor, Kind::NaiveRust, Kind::Node, Kind::Python];
+    pub const ALL: [Kind; 6] = [Kind::Holdfast, Kind::Packed, Kind::Floor, Kind::NaiveRust, Kind::Node, Kind::Python];
 
     /// Whether its messages are those of our `ingest`.
     #[must_use]
     pub fn is_ours(self) -> bool {
-        self == Kind::Holdfast
+        matches!(self, Kind::Holdfast | Kind::Packed)
     }
 }
 
@@ -70,6 +78,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Kind::Holdfast => "Holdfast",
+            Kind::Packed => "Holdfast, packed",
             Kind::Floor => "floor (Rust)",
             Kind::NaiveRust => "naive Rust",
             Kind::Node => "Node",

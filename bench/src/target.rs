@@ -1,6 +1,6 @@
 //! What we want to reach, and how far it is.
 
-use crate::bill::{Profile, bill, total};
+use crate::bill::{Profile, Storage, bill, total};
 use crate::figure::{Run, Warm};
 use crate::load::Load;
 use crate::prices::Prices;
@@ -50,8 +50,8 @@ fn ratio(of: Option<f64>, to: Option<f64>) -> Option<f64> {
 }
 
 /// What a million events of a size cost, 100 a request and 1,000 a second.
-fn dollars(run: &Run, bytes: usize) -> Option<f64> {
-    let lines = bill(Profile { events: 100, bytes, rate: 1_000.0 }, run, &Prices::load().ok()?).ok()?;
+fn dollars(run: &Run, bytes: usize, storage: Storage) -> Option<f64> {
+    let lines = bill(Profile { events: 100, bytes, rate: 1_000.0, storage }, run, &Prices::load().ok()?).ok()?;
     Some(total(&lines))
 }
 
@@ -95,14 +95,17 @@ pub fn targets(run: &Run) -> Vec<Target> {
         }
     }
     let calls = |load| warm(run, Kind::Holdfast, load).map(|warm| warm.demand.calls);
-    let calls = calls(request).zip(calls(Load::batch(10, 100))).map(|(ingest, consume)| ingest + consume);
-    all.push(at_most("AWS requests an event, both functions, full batches".to_owned(), 0.05, calls));
+    let calls = calls(Load::request(500)).zip(calls(Load::batch(10, 100))).map(|(ingest, consume)| ingest + consume);
+    let what = "AWS requests an event: 500 events a request, batches of 1,000";
+    all.push(at_most(what.to_owned(), 0.05, calls));
     let browser = run.stored.last().map(|row| f64::from(u32::try_from(row.write_units).unwrap_or(u32::MAX)));
     all.push(at_most("write units of an event of a browser".to_owned(), 1.0, browser));
     for (who, bytes) in [("a browser", TYPICAL_BYTES), ("a server", LEAST_BYTES + 100)] {
         let what = format!("dollars a million events of {who}, 100 events a request");
-        all.push(at_most(what, 0.70, dollars(run, bytes)));
+        all.push(at_most(what, 0.70, dollars(run, bytes, Storage::Items)));
     }
+    let what = "dollars a million events of a browser, 100 events of a person a request, packed";
+    all.push(at_most(what.to_owned(), 0.15, dollars(run, TYPICAL_BYTES, Storage::Packed)));
     all
 }
 
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn every_target_is_told_even_where_nothing_was_measured() {
         let targets = targets(&crate::bill::tests::run());
-        assert_eq!(targets.len(), 23);
+        assert_eq!(targets.len(), 24);
         let requests = targets.iter().find(|target| target.what.starts_with("AWS requests")).unwrap();
         assert!(!requests.met() && requests.measured.is_some());
     }

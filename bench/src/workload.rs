@@ -21,22 +21,76 @@ const CONTEXT_FROM: usize = 1_100;
 /// How many people the events are about, in turn.
 const PEOPLE: u64 = 10_007;
 
+/// Products that a person looks at in one visit.
+const PRODUCTS: u64 = 20;
+/// What a person does there, in turn.
+const NAMES: [&str; 5] = ["Product Added", "Product Viewed", "Product Clicked", "Cart Viewed", "Product Removed"];
+
+/// Bits that look random and are the same for the same number (splitmix64).
+fn random(number: u64) -> u64 {
+    let mut bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// A UUID of version 4, as libraries make one for each message.
+fn uuid(number: u64) -> String {
+    let (high, low) = (random(2 * number), random(2 * number + 1));
+    let digits = format!("{high:016x}{low:016x}");
+    format!("{}-{}-4{}-a{}-{}", &digits[..8], &digits[8..12], &digits[13..16], &digits[17..20], &digits[20..])
+}
+
+/// Words that descriptions are made of, each as likely as any other: text from a hat, which no compression makes much of.
+const WORDS: &str = "a the of for with and in game board player card dice map house street train city money bank turn lucky \
+    wooden small large round family evening rule point token hotel railway classic edition box set strategy trade building \
+    young old quick patient island bridge harbour ticket journey castle garden winter summer river mountain puzzle pattern \
+    colour letter number story secret treasure captain market";
+
+/// The description of a product, of so many bytes.
+fn description(product: u64, bytes: usize) -> String {
+    let words: Vec<&str> = WORDS.split_whitespace().collect();
+    let mut text = String::new();
+    for number in 0.. {
+        if text.len() >= bytes {
+            break;
+        }
+        let place = random(product * 1_000_000 + number) % words.len() as u64;
+        text.push_str(words[usize::try_from(place).unwrap_or(0)]);
+        text.push(' ');
+    }
+    text.truncate(bytes);
+    text
+}
+
 /// A track call as Segment's libraries write them, of about so many bytes. Each number is another event, of another
 /// person than those next to it.
 #[must_use]
 pub fn segment_event(number: u64, bytes: usize) -> Value {
-    let person = number.wrapping_mul(7_919) % PEOPLE;
+    event_of(number.wrapping_mul(7_919) % PEOPLE, number, bytes)
+}
+
+/// A track call of a person. What it says differs from those next to it as in a visit to a shop: in its id and time, in
+/// what is done, and in the product and its page.
+fn event_of(person: u64, number: u64, bytes: usize) -> Value {
+    let product = random(number) % PRODUCTS;
+    let (second, milli) = (number / 2 % 60, random(number) % 1_000);
+    let name = NAMES[usize::try_from(random(number) % 5).unwrap_or(0)];
     let mut event = json!({
         "type": "track",
-        "messageId": format!("ajs-next-1700000000000-{number:08x}-4d3c-4c55-9a6e"),
+        "messageId": format!("ajs-next-17000000{:05}-{}", random(number) % 100_000, uuid(number)),
         "anonymousId": format!("8f14e45f-ceea-467f-a0b1-{person:012x}"),
         "userId": format!("user-{person}"),
-        "event": "Product Added",
-        "timestamp": "2023-11-14T22:13:10.123Z",
-        "properties": {"product_id": format!("507f1f77bcf8{number:06}"), "price": 18.99, "quantity": 1},
+        "event": name,
+        "timestamp": format!("2023-11-14T22:12:{second:02}.{milli:03}Z"),
+        "properties": {
+            "product_id": format!("507f1f77bcf8{:06}", random(product) % 1_000_000),
+            "price": f64::from(u32::try_from(random(product) % 10_000).unwrap_or(0)) / 100.0,
+            "quantity": 1 + random(number) % 3
+        },
     });
     if bytes >= CONTEXT_FROM {
-        event["originalTimestamp"] = "2023-11-14T22:13:10.120Z".into();
+        event["originalTimestamp"] = format!("2023-11-14T22:12:{second:02}.{:03}Z", milli.saturating_sub(3)).into();
         event["integrations"] = json!({});
         event["context"] = json!({
             "ip": "203.0.113.17",
@@ -45,17 +99,16 @@ pub fn segment_event(number: u64, bytes: usize) -> Value {
             "timezone": "Europe/Berlin",
             "library": {"name": "analytics.js", "version": "npm:next-1.62.0"},
             "page": {
-                "path": "/shop/games/monopoly", "referrer": "https://www.example.com/shop/games", "search": "",
-                "title": "Monopoly: 3rd Edition", "url": "https://www.example.com/shop/games/monopoly"
+                "path": format!("/shop/games/monopoly-{product}"), "referrer": "https://www.example.com/shop/games",
+                "search": "", "title": format!("Monopoly {product}: 3rd Edition"),
+                "url": format!("https://www.example.com/shop/games/monopoly-{product}")
             }
         });
     }
     // What producers add of their own, up to the size that is asked for.
     let missing = bytes.saturating_sub(event.to_string().len() + r#","description":"""#.len());
     if missing > 0 {
-        let words = "a board game for two to eight players ";
-        let text: String = words.chars().cycle().take(missing).collect();
-        event["properties"]["description"] = text.into();
+        event["properties"]["description"] = description(product, missing).into();
     }
     event
 }
@@ -77,6 +130,13 @@ pub fn vero_event(number: u64) -> Value {
 #[must_use]
 pub fn segment_batch(first: u64, events: usize, bytes: usize) -> String {
     let events: Vec<Value> = (first..).take(events).map(|number| segment_event(number, bytes)).collect();
+    json!({"batch": events, "sentAt": "2023-11-14T22:13:20.000Z"}).to_string()
+}
+
+/// The body of a batch call with events of one person, another for each `first`.
+#[must_use]
+pub fn personal_batch(first: u64, events: usize, bytes: usize) -> String {
+    let events: Vec<Value> = (first..).take(events).map(|number| event_of(first % PEOPLE, number, bytes)).collect();
     json!({"batch": events, "sentAt": "2023-11-14T22:13:20.000Z"}).to_string()
 }
 

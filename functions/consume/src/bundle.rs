@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use shared::limits::{EVENT_ID_BYTES_MAX, RECEIPT_BYTES_MAX};
 
 use crate::compressed::{deflate, inflate};
 use crate::store::{EVENT_SORT, JSON_TEXTS, ORIGIN, unfold};
@@ -18,6 +19,11 @@ use crate::table::{Attributes, Item, Key, Value};
 pub const BUNDLES_MAX: usize = 16;
 /// The most bytes of the events of a bundle, before they are compressed, unless there is only one.
 pub const BUNDLE_BYTES_MAX: usize = 256 * 1_024;
+/// The most events of a bundle, so that what tells them apart is small beside them.
+pub const BUNDLE_EVENTS_MAX: usize = 100;
+/// The most bytes of the ids of a bundle, before they are compressed: of each event a sort key, an origin and what is
+/// around them.
+pub const IDS_BYTES_MAX: usize = BUNDLE_EVENTS_MAX * (64 + EVENT_ID_BYTES_MAX + 16 + RECEIPT_BYTES_MAX);
 /// The number that changes with every write of a bundle.
 pub const VERSION: &str = "ver";
 /// All that is needed to tell what has been here: [`Ids`], compressed JSON.
@@ -224,7 +230,8 @@ mod tests {
     }
 
     fn item(number: usize, name: &str, data: &str) -> Item {
-        let mut item = Item { key: key(&format!("E#2024-05-01T10:15:00.{number:03}Z#m{number}")), attributes: BTreeMap::new() };
+        let mut item =
+            Item { key: key(&format!("E#2024-05-01T10:15:00.{number:03}Z#m{number}")), attributes: BTreeMap::new() };
         item.text(ORIGIN, format!("r1.{number}"));
         item.text("kind", "track");
         item.text("name", name);
@@ -280,8 +287,12 @@ mod tests {
         assert_eq!((read(&second).version, read(&third).version), (2, 3));
         assert_eq!(read(&second).events, [(items[1].key.clone(), owned(&items[1]))]);
         assert_eq!(read(&second).erased, BTreeSet::from([trace_of(sorts[0])]));
-        assert_eq!((read(&third).events.len(), read(&third).erased), (0, sorts.iter().map(|sort| trace_of(sort)).collect()));
-        let text = inflate(match &third.attributes[IDS] { Value::Bytes(bytes) => bytes, _ => panic!() }).unwrap();
+        assert_eq!(
+            (read(&third).events.len(), read(&third).erased),
+            (0, sorts.iter().map(|sort| trace_of(sort)).collect())
+        );
+        let Value::Bytes(bytes) = &third.attributes[IDS] else { panic!() };
+        let text = inflate(bytes).unwrap();
         assert!(!text.contains("m1") && !text.contains("2024"), "{text}");
     }
 

@@ -53,7 +53,8 @@ pub async fn run() -> Result<(), Error> {
     let nothing = Key { pk: "warm-up".to_owned(), sk: "warm-up".to_owned() };
     let _ = tokio::time::timeout(PATIENCE.call, ports.events.get(&[nothing], None)).await;
     let quarantine = config.quarantine_queue_url.rsplit('/').next().unwrap_or_default().to_owned();
-    let consume = Consume::new(ports, config.dead_letters_retention, Arc::new(SystemClock)).packed(config.packed_period);
+    let consume =
+        Consume::new(ports, config.dead_letters_retention, Arc::new(SystemClock)).packed(config.packed_period);
     let cold = AtomicBool::new(true);
     lambda_runtime::run(service_fn(|event: LambdaEvent<Payload>| {
         respond(&consume, &quarantine, event, cold.swap(false, Ordering::Relaxed))

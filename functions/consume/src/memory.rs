@@ -10,8 +10,10 @@ use shared::limits::{
     STORE_BATCH_BYTES_MAX,
 };
 
+use crate::bundle::IDS_BYTES_MAX;
 use crate::deliver::{GROUP_EVENTS, IN_FLIGHT};
 use crate::fold::{FOLD_BESIDE_BYTES_MAX, FOLD_BYTES_MAX, PROFILES_A_CALL};
+use crate::packed::{LOGS_A_CALL, LOGS_IN_FLIGHT};
 use crate::profile::{VALUE_BYTES, VALUES_MAX};
 
 const MIB: usize = 1024 * 1024;
@@ -47,7 +49,7 @@ pub struct Term {
 /// The parts of the bound. Whatever the mapping's batch, Lambda lets through no more than one payload of it; the other
 /// sources bring a message at a time, or a page of keys.
 #[must_use]
-pub fn terms() -> [Term; 9] {
+pub fn terms() -> [Term; 11] {
     let term = |what, bytes| Term { what, bytes };
     // Those of a person are read, copied where they change, and written one after the other.
     let in_turn = OPERATION_FACTOR * FOLD_BYTES_MAX.max(DYNAMODB_ITEM_BYTES_MAX)
@@ -68,6 +70,9 @@ pub fn terms() -> [Term; 9] {
         term("one call with items", CALL_FACTOR * STORE_BATCH_BYTES_MAX),
         term("profiles of a person, or of several at a time", in_turn.max(beside)),
         term("a page of a query or scan", CALL_FACTOR * PAGE_BYTES_MAX),
+        term("ids of bundles", CALL_FACTOR * (LOGS_A_CALL * IDS_BYTES_MAX).max(LOGS_IN_FLIGHT * PAGE_BYTES_MAX)),
+        // As it is compressed, as JSON, and as attributes, of which a short one takes ten times its text.
+        term("a bundle that is read and written", 2 * 12 * DYNAMODB_ITEM_BYTES_MAX),
     ]
 }
 

@@ -11,13 +11,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::outcome::{Cause, Outcome, Reason};
 
-use crate::bundle::{self, BUNDLE_BYTES_MAX, BUNDLES_MAX, IDS};
+use crate::bundle::{self, BUNDLE_BYTES_MAX, BUNDLE_EVENTS_MAX, BUNDLES_MAX, IDS};
 use crate::period::Period;
 use crate::store::{Case, origin, plain};
 use crate::table::{Attributes, Insert, Item, Key, Table, get_all, insert_all};
 
 /// Logs that are read on at the same time, each a page of 1 MB at the most.
 pub const LOGS_IN_FLIGHT: usize = 4;
+/// Logs whose first bundles are looked for with one call.
+pub const LOGS_A_CALL: usize = 50;
 /// A log takes no more appends than it has numbers, finds no more of them taken, and is once told to append each event
 /// alone.
 const ROUNDS_MAX: usize = 2 * BUNDLES_MAX + 2;
@@ -37,16 +39,18 @@ impl From<Period> for Packing {
     }
 }
 
-/// The bundles of a subject and an hour.
+/// The bundles of a subject and an hour, as far as they tell of some events.
 #[derive(Debug)]
 struct Log {
     pk: String,
     prefix: String,
     /// The first number that is free.
     next: usize,
-    /// The events that are in it, by their sort keys.
+    /// What is looked for: sort keys of events.
+    wanted: HashSet<String>,
+    /// Those that are in it, by their sort keys.
     known: HashMap<String, Known>,
-    /// What is left of those that were erased.
+    /// Those that have been erased from it.
     erased: HashSet<String>,
 }
 
@@ -71,8 +75,15 @@ impl Log {
             tracing::error!(bundle = key.sk, "a stored bundle cannot be read");
             return Err(Cause::Denied);
         };
-        self.known.extend(ids.events.into_iter().map(|(sk, origin)| (sk, Known { origin, number, is_new: false })));
-        self.erased.extend(ids.erased);
+        for (sk, origin) in ids.events {
+            if self.wanted.contains(&sk) {
+                self.known.insert(sk, Known { origin, number, is_new: false });
+            }
+        }
+        if !ids.erased.is_empty() {
+            let is_erased = |sk: &&String| ids.erased.contains(&bundle::trace_of(sk));
+            self.erased.extend(self.wanted.iter().filter(is_erased).cloned());
+        }
         self.next = number + 1;
         Ok(())
     }
@@ -94,19 +105,24 @@ impl Log {
 }
 
 /// Reads the logs in which events with these keys can be.
-async fn read_logs(table: &impl Table, events: impl Iterator<Item = &Key>) -> Result<Vec<Log>, Cause> {
-    let places: HashSet<(String, String)> =
-        events.filter_map(|key| Some((key.pk.clone(), bundle::prefix_of(&key.sk)?))).collect();
-    let mut logs: Vec<Log> = places
-        .into_iter()
-        .map(|(pk, prefix)| Log { pk, prefix, next: 0, known: HashMap::new(), erased: HashSet::new() })
-        .collect();
+async fn read_logs<'a>(table: &impl Table, events: impl Iterator<Item = &'a Key>) -> Result<Vec<Log>, Cause> {
+    let mut wanted: BTreeMap<(String, String), HashSet<String>> = BTreeMap::new();
+    for key in events {
+        if let Some(prefix) = bundle::prefix_of(&key.sk) {
+            wanted.entry((key.pk.clone(), prefix)).or_default().insert(key.sk.clone());
+        }
+    }
+    let log =
+        |((pk, prefix), wanted)| Log { pk, prefix, next: 0, wanted, known: HashMap::new(), erased: HashSet::new() };
+    let mut logs: Vec<Log> = wanted.into_iter().map(log).collect();
     // Most logs are not there yet, and of many one call tells that.
-    let firsts = get_all(table, logs.iter().map(|log| log.key(0)).collect(), Some(IDS)).await?;
-    for log in &mut logs {
-        let first = log.key(0);
-        if let Some(attributes) = firsts.get(&first) {
-            log.note(&first, attributes)?;
+    for some in logs.chunks_mut(LOGS_A_CALL) {
+        let firsts = get_all(table, some.iter().map(|log| log.key(0)).collect(), Some(IDS)).await?;
+        for log in some {
+            let first = log.key(0);
+            if let Some(attributes) = firsts.get(&first) {
+                log.note(&first, attributes)?;
+            }
         }
     }
     let (begun, mut read): (Vec<Log>, Vec<Log>) = logs.into_iter().partition(|log| log.next > 0);
@@ -125,8 +141,7 @@ pub async fn origins(table: &impl Table, events: &[Key]) -> Result<HashMap<Key, 
         let Log { pk, known, .. } = log;
         known.into_iter().map(move |(sk, known)| (Key { pk: pk.clone(), sk }, known.origin))
     });
-    let wanted: HashSet<&Key> = events.iter().collect();
-    Ok(known.filter(|(key, _)| wanted.contains(key)).collect())
+    Ok(known.collect())
 }
 
 /// A log, and the events that are to be in it: those whose outcome is open.
@@ -144,7 +159,7 @@ impl Open {
         self.positions.retain(|position| {
             let case = &mut cases[*position];
             let sort = case.key().sk;
-            if !log.erased.is_empty() && log.erased.contains(&bundle::trace_of(&sort)) {
+            if log.erased.contains(&sort) {
                 case.outcome = Some(Outcome::Erased);
                 return false;
             }
@@ -171,8 +186,8 @@ impl Open {
             let item = plain(case.message, case.event);
             let size = bundle::bytes_in(&item);
             // One of two with the same key follows when the other is in.
-            let is_full = !items.is_empty() && (self.apart || bytes + size > BUNDLE_BYTES_MAX);
-            if is_full {
+            let has_no_more = self.apart || bytes + size > BUNDLE_BYTES_MAX || items.len() >= BUNDLE_EVENTS_MAX;
+            if has_no_more && !items.is_empty() {
                 break;
             }
             if !items.contains_key(&item.key) {

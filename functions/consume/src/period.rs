@@ -65,7 +65,8 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let (before, first) = (at("2026-12-31T23:59:59.999Z"), at("2027-01-01T00:00:00Z"));
         let (last, after) = (at("2027-01-01T01:59:59.999Z"), at("2027-01-01T02:00:00Z"));
-        let contains = |text: &str| [before, first, last, after].map(|moment| text.parse::<Period>().unwrap().contains(moment));
+        let contains =
+            |text: &str| [before, first, last, after].map(|moment| text.parse::<Period>().unwrap().contains(moment));
         assert_eq!(contains("never"), [false; 4]);
         assert_eq!(contains("always"), [true; 4]);
         assert_eq!(contains("2027-01-01T00:00:00Z/"), [false, true, true, true]);
@@ -74,7 +75,15 @@ mod tests {
 
     #[test]
     fn what_cuts_an_hour_or_is_no_period_is_refused() {
-        for text in ["", "/", "on", "2027-01-01T00:00:00Z", "2027-01-01T00:30:00Z/", "/2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z/2026-01-01T00:00:00Z"] {
+        for text in [
+            "",
+            "/",
+            "on",
+            "2027-01-01T00:00:00Z",
+            "2027-01-01T00:30:00Z/",
+            "/2027-01-01T00:00:00Z",
+            "2027-01-01T00:00:00Z/2026-01-01T00:00:00Z",
+        ] {
             assert_eq!(text.parse::<Period>(), Err(NoPeriod), "{text}");
         }
     }

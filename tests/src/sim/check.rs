@@ -89,8 +89,7 @@ pub(crate) fn check(cloud: &Cloud) {
 }
 
 /// The attributes of events.
-const NAMES: [&str; 11] =
-    ["ctx", "data", "kind", "more", "name", "rcpt", "recv", "sent", "src", "target", "time"];
+const NAMES: [&str; 11] = ["ctx", "data", "kind", "more", "name", "rcpt", "recv", "sent", "src", "target", "time"];
 
 /// The items of a table, with events as they would be as items of their own, and without compression.
 fn unpacked(rows: &BTreeMap<Key, Row>, findings: &mut Vec<Violation>) -> BTreeMap<Key, Row> {
