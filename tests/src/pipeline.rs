@@ -369,7 +369,11 @@ impl Pipeline {
     /// All items of the events table but write keys, with events as items of their own, whichever way they are stored.
     pub async fn items(&self) -> Vec<Item> {
         let items = self.scan(&self.events).await;
-        items.iter().flat_map(packed::events_of).filter(|item| !["KEY#", "KEYS"].iter().any(|own| text(item, "pk").starts_with(own))).collect()
+        items
+            .iter()
+            .flat_map(packed::events_of)
+            .filter(|item| !["KEY#", "KEYS"].iter().any(|own| text(item, "pk").starts_with(own)))
+            .collect()
     }
 
     /// The items of events that are stored, and not erased.
@@ -493,7 +497,8 @@ impl Pipeline {
         let (items, mut letters) = (self.items().await, self.letters().await);
         // What was in a settled letter has another fate.
         letters.retain(|letter| text(letter, "state") != State::Settled.tag());
-        law::check(&self.ledger(), &items, &letters);
+        let traces = self.scan(&self.events).await.iter().flat_map(packed::traces_of).collect();
+        law::check(&self.ledger(), &items, &traces, &letters);
     }
 }
 

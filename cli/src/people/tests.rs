@@ -32,7 +32,8 @@ impl Memory {
     fn pack(&mut self, subject: &str, millis: i64, number: usize, events: &[Key]) {
         let prefix = bundle::prefix_of(&event_key(subject, millis, "").sk).unwrap();
         let key = Key { pk: format!("dev#{subject}"), sk: bundle::sort_of(&prefix, number) };
-        let events: Vec<(Key, Attributes)> = events.iter().map(|key| (key.clone(), self.0.remove(key).unwrap())).collect();
+        let events: Vec<(Key, Attributes)> =
+            events.iter().map(|key| (key.clone(), self.0.remove(key).unwrap())).collect();
         let item = bundle::encode(key, events.iter().map(|(key, attributes)| (key, attributes)));
         let attributes = item.attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         self.0.insert(item.key, attributes);

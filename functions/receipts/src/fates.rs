@@ -158,7 +158,7 @@ async fn bundled(table: &impl Table, envelope: &Message, open: &[&Event]) -> Res
     let keys: Vec<Key> = open.iter().map(|event| key(envelope, event)).collect();
     let origins = origins(table, &keys).await?;
     let fate = |(event, key): (&&Event, Key)| {
-        Some((event.index, fate_at_place(Some(origins.get(&key)?.as_str()), &origin(envelope, event))))
+        Some((event.index, fate_at_place(origins.get(&key)?.as_deref(), &origin(envelope, event))))
     };
     Ok(open.iter().zip(keys).filter_map(fate).collect())
 }

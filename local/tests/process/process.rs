@@ -52,7 +52,8 @@ impl Process {
         for (option, port) in ports.iter().filter(|(option, _)| !options.contains(option)) {
             command.args([option, port]);
         }
-        command.args(parameters().iter().flat_map(|(name, value)| ["--parameter".to_owned(), format!("{name}={value}")]));
+        command
+            .args(parameters().iter().flat_map(|(name, value)| ["--parameter".to_owned(), format!("{name}={value}")]));
         command.args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let output = Arc::new(Output::default());
