@@ -1,15 +1,15 @@
 //! What a million events of a profile cost, line by line.
 
 use anyhow::Context;
-use consume::bundle;
-use consume::store::{item, plain};
-use consume::table::{Item, Key};
+use consume::store::item;
+use consume::table::Item;
 use shared::limits::SQS_BATCH_ENTRIES_MAX;
 use shared::message::Message;
 
 use crate::figure::{Run, Warm};
 use crate::load::Load;
 use crate::prices::Prices;
+use crate::stored::bundles_of;
 use crate::subject::{Function, Kind};
 use crate::workload::{packed_messages, personal_batch, segment_batch};
 
@@ -105,17 +105,7 @@ fn real(count: usize) -> f64 {
 fn write_units(message: &Message, storage: Storage) -> usize {
     match storage {
         Storage::Items => message.events.iter().map(|event| item(message, event).write_units()).sum(),
-        Storage::Packed => {
-            let items: Vec<Item> = message.events.iter().map(|event| plain(message, event)).collect();
-            let key = |some: &[Item]| {
-                let prefix = some.first().and_then(|item| bundle::prefix_of(&item.key.sk)).unwrap_or_default();
-                Key { pk: some[0].key.pk.clone(), sk: bundle::sort_of(&prefix, 0) }
-            };
-            let bundles = items.chunks(bundle::BUNDLE_EVENTS_MAX).map(|some| {
-                bundle::encode(key(some), some.iter().map(|item| (&item.key, &item.attributes))).write_units()
-            });
-            bundles.sum()
-        }
+        Storage::Packed => bundles_of(message).iter().map(Item::write_units).sum(),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::bill::{Profile, Storage, bill, total};
 use crate::figure::{Run, Warm};
 use crate::load::Load;
 use crate::prices::Prices;
+use crate::stored::BROWSER;
 use crate::subject::{Function, Kind};
 use crate::workload::{LEAST_BYTES, TYPICAL_BYTES};
 
@@ -98,7 +99,11 @@ pub fn targets(run: &Run) -> Vec<Target> {
     let calls = calls(Load::request(500)).zip(calls(Load::batch(10, 100))).map(|(ingest, consume)| ingest + consume);
     let what = "AWS requests an event: 500 events a request, batches of 1,000";
     all.push(at_most(what.to_owned(), 0.05, calls));
-    let browser = run.stored.last().map(|row| f64::from(u32::try_from(row.write_units).unwrap_or(u32::MAX)));
+    let browser = run
+        .stored
+        .iter()
+        .find(|row| row.what == BROWSER)
+        .map(|row| f64::from(u32::try_from(row.write_units).unwrap_or(u32::MAX)));
     all.push(at_most("write units of an event of a browser".to_owned(), 1.0, browser));
     for (who, bytes) in [("a browser", TYPICAL_BYTES), ("a server", LEAST_BYTES + 100)] {
         let what = format!("dollars a million events of {who}, 100 events a request");

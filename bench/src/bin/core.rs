@@ -1,16 +1,17 @@
 //! The pure cores of our functions, on ports that answer at once: what `bench budget` counts the instructions of.
 //!
-//! Usage: `core ingest|consume TIMES`. Each time, a request of a hundred events is accepted, or a batch with such a
-//! request's message is delivered.
+//! Usage: `core ingest|consume|packed TIMES`. Each time, a request of a hundred events is accepted, or a batch with such a
+//! request's message is delivered; packed, its events are those of one person.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use bench::budget::EVENTS;
-use bench::workload::{TYPICAL_BYTES, packed_messages, segment_batch};
+use bench::workload::{TYPICAL_BYTES, packed_messages, personal_batch, segment_batch};
 use consume::decode::Delivery;
 use consume::deliver::{Consume, Ports};
+use consume::period::Period;
 use consume::queue::{Deferral, Outgoing, Queue};
 use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table};
 use ingest::accept::{Call, Ingest};
@@ -86,13 +87,14 @@ impl Table for Nothing {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [function, times] = arguments.as_slice() else { bail!("usage: core ingest|consume TIMES") };
+    let [function, times] = arguments.as_slice() else { bail!("usage: core ingest|consume|packed TIMES") };
     let times = times.parse().context("TIMES is not a number")?;
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis_clamped(1_700_000_000_000)));
     let body = segment_batch(0, EVENTS, TYPICAL_BYTES);
     match function.as_str() {
         "ingest" => accept(body, times, clock).await,
-        "consume" => deliver(&body, times, clock).await,
+        "consume" => deliver(&body, times, clock, Period::NEVER).await,
+        "packed" => deliver(&personal_batch(0, EVENTS, TYPICAL_BYTES), times, clock, Period::ALWAYS).await,
         other => bail!("there is no function {other:?}"),
     }
 }
@@ -121,12 +123,12 @@ async fn accept(body: String, times: usize, clock: Arc<ManualClock>) -> anyhow::
     Ok(())
 }
 
-async fn deliver(body: &str, times: usize, clock: Arc<ManualClock>) -> anyhow::Result<()> {
+async fn deliver(body: &str, times: usize, clock: Arc<ManualClock>, packed: Period) -> anyhow::Result<()> {
     let messages = packed_messages("dev", body)?;
     let ports = Ports { events: Nothing, dead_letters: Nothing, spill: Nothing, queue: Nothing, quarantine: Nothing };
     let now = clock.now();
     let minute = std::time::Duration::from_secs(60);
-    let consume = Consume::new(ports, minute, clock);
+    let consume = Consume::new(ports, minute, clock).packed(packed);
     let delivery = |body: String| Delivery {
         message_id: "19dd0b57-b21e-4ac1-bd88-01bbb068cb00".to_owned(),
         receipt_handle: "handle".to_owned(),

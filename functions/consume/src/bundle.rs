@@ -28,7 +28,7 @@ pub const IDS_BYTES_MAX: usize = BUNDLE_EVENTS_MAX * (64 + EVENT_ID_BYTES_MAX + 
 pub const VERSION: &str = "ver";
 /// All that is needed to tell what has been here: [`Ids`], compressed JSON.
 pub const IDS: &str = "ids";
-/// Everything else of the events, in the same order, compressed JSON.
+/// Everything else of the events, attribute by attribute and in the same order, compressed JSON.
 const EVENTS: &str = "z";
 /// How many events there are.
 const COUNT: &str = "n";
@@ -111,51 +111,68 @@ where
     Name: AsRef<str> + 'a,
     Of: IntoIterator<Item = (&'a Name, &'a Value)>,
 {
-    let (mut ids, mut rest) = (Ids { events: vec![], erased }, String::from("["));
-    for (event_key, attributes) in events {
-        if !ids.events.is_empty() {
-            rest.push(',');
-        }
+    let mut ids = Ids { events: vec![], erased };
+    // By attribute rather than by event: what is alike lies together, within the 32 KiB that zlib looks back.
+    let mut columns: BTreeMap<String, Column> = BTreeMap::new();
+    for (number, (event_key, attributes)) in events.into_iter().enumerate() {
         let mut origin = "";
-        let mut sorted: Vec<(&str, &Value)> =
-            attributes.into_iter().map(|(name, value)| (name.as_ref(), value)).collect();
-        sorted.sort_unstable_by_key(|(name, _)| *name);
-        rest.push('{');
-        let mut is_first = true;
-        for (name, value) in sorted {
-            if name == ORIGIN {
-                origin = value.text().unwrap_or_default();
-                continue;
-            }
-            if !is_first {
-                rest.push(',');
-            }
-            is_first = false;
-            push_json(&mut rest, name);
-            rest.push(':');
-            match value {
-                // It is JSON already, and stays as its producer wrote it.
-                Value::Text(text) if JSON_TEXTS.contains(&name) => rest.push_str(text),
-                Value::Text(text) => push_json(&mut rest, text),
-                Value::Number(number) => drop(write!(rest, "{number}")),
-                Value::Flag(flag) => drop(write!(rest, "{flag}")),
-                // No event has any: what is compressed is a bundle, or is read as what it was.
-                Value::Bytes(_) => rest.push_str("null"),
+        for (name, value) in attributes {
+            match name.as_ref() {
+                ORIGIN => origin = value.text().unwrap_or_default(),
+                name => columns.entry(name.to_owned()).or_default().push(number, name, value),
             }
         }
-        rest.push('}');
         ids.events.push((event_key.sk.clone(), origin.to_owned()));
     }
+    let count = ids.events.len();
+    let columns = columns.into_iter().map(|(name, column)| format!("{}:{}", json(&name), column.finish(count)));
+    let columns = format!("{{{}}}", columns.collect::<Vec<String>>().join(","));
     let mut item = Item { key, attributes: BTreeMap::new() };
     item.number(VERSION, version);
-    item.number(COUNT, i64::try_from(ids.events.len()).unwrap_or(i64::MAX));
+    item.number(COUNT, i64::try_from(count).unwrap_or(i64::MAX));
     item.bytes_of(IDS, deflate(&serde_json::to_string(&ids).expect("ids are only text")));
-    item.bytes_of(EVENTS, deflate(&(rest + "]")));
+    item.bytes_of(EVENTS, deflate(&columns));
     item
 }
 
-fn push_json(out: &mut String, text: &str) {
-    out.push_str(&serde_json::to_string(text).expect("a text is JSON"));
+/// The values of one attribute of all events, as a JSON array with `null` for those that have none.
+#[derive(Default)]
+struct Column {
+    text: String,
+    count: usize,
+}
+
+impl Column {
+    fn push(&mut self, number: usize, name: &str, value: &Value) {
+        self.fill(number);
+        self.text.push(if self.count == 0 { '[' } else { ',' });
+        self.count += 1;
+        match value {
+            // It is JSON already, and stays as its producer wrote it.
+            Value::Text(text) if JSON_TEXTS.contains(&name) => self.text.push_str(text),
+            Value::Text(text) => self.text.push_str(&json(text)),
+            Value::Number(number) => drop(write!(self.text, "{number}")),
+            Value::Flag(flag) => drop(write!(self.text, "{flag}")),
+            // No event has any: what is compressed is a bundle, or is read as what it was.
+            Value::Bytes(_) => self.text.push_str("null"),
+        }
+    }
+
+    fn fill(&mut self, count: usize) {
+        while self.count < count {
+            self.text.push_str(if self.count == 0 { "[null" } else { ",null" });
+            self.count += 1;
+        }
+    }
+
+    fn finish(mut self, count: usize) -> String {
+        self.fill(count);
+        self.text + "]"
+    }
+}
+
+fn json(text: &str) -> String {
+    serde_json::to_string(text).expect("a text is JSON")
 }
 
 /// Reads which events are in a bundle, of which no more than [`IDS`] need be known; `None` if that cannot be read.
@@ -172,19 +189,22 @@ impl Bundle {
         number_of(&key.sk)?;
         let Ids { events, erased } = ids(attributes)?;
         let Value::Bytes(bytes) = attributes.get(EVENTS)? else { return None };
-        let rest: Vec<HashMap<String, Box<RawValue>>> = serde_json::from_str(&inflate(bytes)?).ok()?;
-        if events.len() != rest.len() {
-            return None;
-        }
-        let event = |((sk, origin), rest): ((String, String), HashMap<String, Box<RawValue>>)| {
-            let mut attributes = Attributes::from([(ORIGIN.to_owned(), Value::Text(origin))]);
-            for (name, raw) in rest {
-                let value = read_value(&name, &raw)?;
-                attributes.insert(name, value);
-            }
-            Some((Key { pk: key.pk.clone(), sk }, attributes))
+        let columns: HashMap<String, Vec<Option<Box<RawValue>>>> = serde_json::from_str(&inflate(bytes)?).ok()?;
+        let event = |(sk, origin): (String, String)| {
+            let attributes = Attributes::from([(ORIGIN.to_owned(), Value::Text(origin))]);
+            (Key { pk: key.pk.clone(), sk }, attributes)
         };
-        let events = events.into_iter().zip(rest).map(event).collect::<Option<Vec<_>>>()?;
+        let mut events: Vec<(Key, Attributes)> = events.into_iter().map(event).collect();
+        for (name, column) in columns {
+            if column.len() != events.len() {
+                return None;
+            }
+            for ((_, attributes), raw) in events.iter_mut().zip(column) {
+                if let Some(raw) = raw {
+                    attributes.insert(name.clone(), read_value(&name, &raw)?);
+                }
+            }
+        }
         Some(Self { version: attributes.get(VERSION)?.number()?, events, erased })
     }
 
@@ -234,7 +254,9 @@ mod tests {
             Item { key: key(&format!("E#2024-05-01T10:15:00.{number:03}Z#m{number}")), attributes: BTreeMap::new() };
         item.text(ORIGIN, format!("r1.{number}"));
         item.text("kind", "track");
-        item.text("name", name);
+        if !name.is_empty() {
+            item.text("name", name);
+        }
         item.number("time", 1_714_558_500_000 + i64::try_from(number).unwrap());
         item.text("data", data);
         item
