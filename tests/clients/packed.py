@@ -24,16 +24,14 @@ def events_of(item):
         folded = {name: json.dumps(value) for name, value in inflated.items()}
         return [{name: value for name, value in item.items() if name != "z"} | folded]
     ids = inflate(item["ids"])["events"]
-    if item["n"] != len(ids) or len(ids) != len(inflated):
-        raise ValueError(f"the bundle {item['pk']} {item['sk']} says {item['n']}, {len(ids)} and {len(inflated)} events")
-    return [
-        {"pk": item["pk"], "sk": sort_key, "rcpt": origin} | texts(event)
-        for (sort_key, origin), event in zip(ids, inflated, strict=True)
-    ]
-
-
-def texts(event):
-    return {name: json.dumps(value) if name in JSON_TEXTS else value for name, value in event.items()}
+    if {item["n"], *map(len, inflated.values())} != {len(ids)}:
+        raise ValueError(f"the bundle {item['pk']} {item['sk']} does not have as many of everything as events")
+    events = [{"pk": item["pk"], "sk": sort_key, "rcpt": origin} for sort_key, origin in ids]
+    for name, column in inflated.items():
+        for event, value in zip(events, column, strict=True):
+            if value is not None:
+                event[name] = json.dumps(value) if name in JSON_TEXTS else value
+    return events
 
 
 def inflate(binary):
