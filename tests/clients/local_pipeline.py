@@ -10,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+from packed import parameters
+
 # A cold start reads the journal and makes tables; a slow machine takes seconds for it, none takes a minute.
 READY_SECONDS = 60
 # Every part stops within ten seconds, and the parts stop one after the other.
@@ -110,7 +112,7 @@ class LocalPipeline:
         api_port, sqs_port, dynamodb_port = map(str, self.ports)
         ports = ["--port", api_port, "--sqs-port", sqs_port, "--dynamodb-port", dynamodb_port]
         self._process = subprocess.Popen(
-            [self.binary, *ports, "--data", str(self.data), *options],
+            [self.binary, *ports, "--data", str(self.data), *parameters(), *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

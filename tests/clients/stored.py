@@ -7,6 +7,7 @@ import boto3
 from boto3.dynamodb.conditions import Key
 from botocore.config import Config
 from local_pipeline import Failure
+from packed import events_of
 
 EVENTS_TABLE = "holdfast-EventsTable"
 DEAD_LETTERS_TABLE = "holdfast-DeadLettersTable"
@@ -76,8 +77,8 @@ class Tables:
         self._dead_letters = resource.Table(DEAD_LETTERS_TABLE)
 
     def items(self):
-        """Every item of the events table."""
-        return self._scan(self._events)
+        """Every item of the events table, with events as items of their own, whichever way they are stored."""
+        return [event for item in self._scan(self._events) for event in events_of(item)]
 
     def scan(self):
         """Every item of the events table that is an event, and the traits of every profile by its partition.
@@ -92,7 +93,8 @@ class Tables:
     def query(self, partition):
         """Every event of a subject."""
         condition = Key("pk").eq(partition) & Key("sk").begins_with("E#")
-        return [item for item in self._pages(self._events.query, KeyConditionExpression=condition) if is_event(item)]
+        items = self._pages(self._events.query, KeyConditionExpression=condition)
+        return [event for item in items for event in events_of(item) if is_event(event)]
 
     def dead_letters(self):
         """Every dead letter, found by scanning; each must be found by its project and day as well."""

@@ -9,6 +9,9 @@ const STOP_LIMIT_MS = 30_000;
 // Starts it, and waits until it says that it is ready.
 export async function start(program) {
   const options = ['--ephemeral', '--port', '0', '--sqs-port', '0', '--dynamodb-port', '0'];
+  // Tests run in either mode of storage.
+  const period = process.env.PACKED_PERIOD;
+  if (period) options.push('--parameter', `PackedPeriod=${period}`);
   const child = spawn(program, options, { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = [];
   const ended = new Promise((resolve) => child.once('exit', resolve));

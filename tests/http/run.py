@@ -18,6 +18,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "clients"))
+
+from packed import parameters  # noqa: E402
+
 SPECIFICATION = HERE.parent.parent / "openapi.yaml"
 INSTALL_SECONDS = 300
 READY_SECONDS = 30
@@ -49,7 +53,7 @@ class Local:
     def __init__(self, binary):
         ports = ["--port", "0", "--sqs-port", "0", "--dynamodb-port", "0"]
         self._process = subprocess.Popen(
-            [binary, "--ephemeral", *ports],
+            [binary, "--ephemeral", *ports, *parameters()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

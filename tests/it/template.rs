@@ -71,6 +71,7 @@ fn what_the_functions_are_told_wrongly_is_found() {
         ("MaxValue: 2621440", "MaxValue: 2621441", "RequestBytesMax: MaxValue is Some(2621441)"),
         ("MaxValue: 2621440", "MaxValue: 4194304", "outgrows an invocation"),
         ("MaxValue: 393216", "MaxValue: 409600", "outgrows an item"),
+        ("    Default: never\n", "    Default: always\n", "PackedPeriod: Default is Some(\"always\")"),
         ("Default: 262144", "Default: 262143", "EventBytesMax: Default is Some(262143)"),
         (
             "      VisibilityTimeout: 361\n",

@@ -180,7 +180,7 @@ async fn statements_that_fail_alone_are_tried_again_alone() {
 async fn one_message_that_fails_does_not_hold_back_its_neighbours() {
     let pipeline = Pipeline::start().await;
     for n in 0..5 {
-        pipeline.post("/v1/track", &track("ann", &format!("m{n}"))).await;
+        pipeline.post("/v1/track", &track(&format!("user{n}"), &format!("m{n}"))).await;
     }
     // The first statement fails in every round.
     let fault = Fault::RefuseStatements { indexes: vec![0], refusal: Refusal::Throttling };

@@ -186,7 +186,8 @@ async fn no_batch_takes_more_than_consume_computes() {
         queue: queue("EventsQueue"),
         quarantine: queue("QuarantineQueue"),
     };
-    let consume = Consume::new(ports, Duration::from_secs(86_400), Arc::new(SystemClock));
+    let consume =
+        Consume::new(ports, Duration::from_secs(86_400), Arc::new(SystemClock)).packed(tests::packed::packed_period());
     let arn = stand_ins.template.queue("EventsQueue").unwrap().arn.clone();
     fill(&stand_ins, consume::profile::VALUES_MAX).await;
     let mut rows = Vec::new();

@@ -1,9 +1,13 @@
 //! Questions to `receipts` that take much memory, each with the items that the answer has to read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use consume::bundle::{BUNDLE_BYTES_MAX, BUNDLE_EVENTS_MAX, BUNDLES_MAX, encode, sort_of};
+use consume::dynamo_table::attribute;
+use consume::packed::LOGS_IN_FLIGHT;
 use consume::receipts::item;
+use consume::table::{Item, Key};
 use serde_json::json;
 use shared::clock::{Clock, SystemClock, Timestamp};
 use shared::event::{Event, Identity, Kind};
@@ -72,6 +76,39 @@ fn missing(name: &'static str, body: &str) -> Question {
     Question { name, event, items: vec![] }
 }
 
+/// Events that are not in the full logs in which they would be; so these are read to their ends, more of them than at a
+/// time.
+fn full_logs() -> Question {
+    let users: Vec<String> = (0..LOGS_IN_FLIGHT + 2).map(|number| format!("full{number}")).collect();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut text = |count: usize| -> String { (0..count).map(|_| random.alphanumeric()).collect() };
+    let key = |user: &str, sk: String| Key { pk: format!("dev#{user}"), sk };
+    let events: Vec<Item> = (0..BUNDLE_EVENTS_MAX)
+        .map(|_| {
+            let sort = format!("E#2024-05-01T10:15:00.000Z#{}", text(100));
+            let mut item = Item { key: key("full", sort), attributes: BTreeMap::new() };
+            item.text("rcpt", format!("{}.0", text(32)));
+            item.text("data", format!("\"{}\"", text(BUNDLE_BYTES_MAX / BUNDLE_EVENTS_MAX - 400)));
+            item
+        })
+        .collect();
+    let bundle = encode(key("full", String::new()), events.iter().map(|item| (&item.key, &item.attributes)));
+    let of_user = |user: &String| {
+        let numbers = (0..BUNDLES_MAX).map(|number| sort_of("E#2024-05-01T10#", number));
+        let items = numbers.map(|sort| {
+            let keys = [("pk", format!("dev#{user}")), ("sk", sort)];
+            let keys = keys.map(|(name, text)| (name.to_owned(), AttributeValue::S(text)));
+            let rest = bundle.attributes.iter().map(|(name, value)| ((*name).to_owned(), attribute(value)));
+            keys.into_iter().chain(rest).collect()
+        });
+        items.collect::<Vec<_>>()
+    };
+    let items = users.iter().flat_map(of_user).collect();
+    let time = "2024-05-01T10:20:00Z";
+    let batch: Vec<_> = users.iter().map(|user| json!({"userId": user, "messageId": "m", "timestamp": time})).collect();
+    Question { items, ..missing("events that are not in full logs", &json!({"batch": batch}).to_string()) }
+}
+
 /// Every shape, for a request and an event of the largest size allowed.
 pub(crate) fn all(request: usize, event: usize) -> Vec<Question> {
     let each = (request - 100) / BATCH_EVENTS_MAX - 80;
@@ -87,6 +124,7 @@ pub(crate) fn all(request: usize, event: usize) -> Vec<Question> {
     let large = vec![one; (request - 100) / (one.len() + 1)].join(",");
     vec![
         receipt(request),
+        full_logs(),
         missing("2,500 events by their ids", &json!({"batch": many}).to_string()),
         missing("events of members that nobody reads", &format!(r#"{{"batch":[{large}]}}"#)),
         missing(

@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from packed import PERIOD
 from processes import Failure, Server, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +24,7 @@ class Sam:
         self._program = str(program)
         environment = ["--env-vars", str(ROOT / "events" / "env.json")]
         self._options = ["--template-file", str(template), *environment]
+        self._options += ["--parameter-overrides", f"PackedPeriod={PERIOD}"] if PERIOD else []
         self._options += ["--add-host", "host.docker.internal:host-gateway"]
         self._options += ["--invoke-image", image, "--skip-pull-image"]
 

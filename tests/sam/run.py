@@ -16,10 +16,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 sys.dont_write_bytecode = True
+# Where it is said how events are stored.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "clients"))
 
 from functions import ROOT, Sam
 from processes import Failure, Server
-from stand_ins import BATCH_MAX, EVENTS, StandIns
+from stand_ins import BATCH_MAX, StandIns
 
 # About three minutes on an idle machine of two cores.
 TOTAL_SECONDS = 900
@@ -183,7 +185,7 @@ def serve_clients(run):
     expect((done.returncode, done.stderr), (0, ""), "the library ended with")
     expect(json.loads(done.stdout)["gave_up"], [], "the library gave up")
     run.consume(run.stand_ins.messages())
-    ids = {item["sk"]["S"].rpartition("#")[2] for item in run.stand_ins.items(EVENTS) if item["sk"]["S"] != "PROFILE"}
+    ids = {event["sk"].rpartition("#")[2] for event in run.stand_ins.events()}
     wanted = {"by-curl", *(call["message_id"] for call in calls)}
     expect(wanted - ids, set(), "of what was sent is missing")
     run.expect_left({"events": 5}, "the clients", profiles=1)

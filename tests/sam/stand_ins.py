@@ -1,10 +1,12 @@
 """The stand-ins as `cargo run -p local -- --no-functions` starts them, and what they hold."""
 
+import base64
 import http.client
 import json
 import re
 from urllib.parse import urlsplit
 
+from packed import events_of
 from processes import Failure, Server
 
 EVENTS, DEAD_LETTERS, SPILL = (f"holdfast-{name}Table" for name in ("Events", "DeadLetters", "Spill"))
@@ -59,13 +61,18 @@ class StandIns:
         """How many items of each kind the tables hold."""
         items = self.items(EVENTS)
         return {
-            # What is left of an erased event has no origin.
-            "events": sum("rcpt" in item for item in items),
+            "events": len(self.events()),
             "profiles": sum(item["sk"]["S"] == "PROFILE" for item in items),
             # A large letter has further parts, which have no reason.
             "dead_letters": sum("reason" in item for item in self.items(DEAD_LETTERS)),
             "spilled": len(self.items(SPILL)),
         }
+
+    def events(self):
+        """The events, whichever way they are stored, each attribute as its value."""
+        items = [{name: value_of(value) for name, value in item.items()} for item in self.items(EVENTS)]
+        # What is left of an erased event has no origin.
+        return [event for item in items for event in events_of(item) if "rcpt" in event]
 
     def items(self, table):
         """All items of a table; of the events table, all but the write keys."""
@@ -111,6 +118,11 @@ class StandIns:
 
 def text(value):
     return {"S": value}
+
+
+def value_of(attribute):
+    [(kind, value)] = attribute.items()
+    return int(value) if kind == "N" else base64.b64decode(value) if kind == "B" else value
 
 
 def record(message):

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consume::bundle::trace_of;
 use consume::dead_letter::{State, attribute};
 use consume::marker::Claim;
 use consume::{erase, store};
@@ -33,8 +34,8 @@ impl Ledger {
     }
 }
 
-/// Checks the law.
-pub(crate) fn check(ledger: &Ledger, items: &[Item], letters: &[Item]) {
+/// Checks the law. `traces` are what is left in bundles of events that were erased, each with its partition.
+pub(crate) fn check(ledger: &Ledger, items: &[Item], traces: &BTreeSet<(String, String)>, letters: &[Item]) {
     let mut stored = BTreeMap::new();
     for item in items.iter().filter(|item| item.contains_key(store::ORIGIN)) {
         *stored.entry(text(item, store::ORIGIN)).or_insert(0) += 1;
@@ -64,7 +65,9 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], letters: &[Item]) {
         });
         let is_duplicate = ledger.events.get(origin).is_some_and(|(message, event)| {
             let key = store::item(message, event).key;
-            let taken = keys.contains(&(key.pk, key.sk)) || claimed_by_another(message, event);
+            let trace = (key.pk.clone(), trace_of(&key.sk));
+            let is_there = keys.contains(&(key.pk, key.sk)) || traces.contains(&trace);
+            let taken = is_there || claimed_by_another(message, event);
             is_stored == 0 && is_dead == 0 && !is_erased && taken
         });
         let fates = is_stored + is_dead + usize::from(is_duplicate) + usize::from(is_erased);

@@ -6,6 +6,7 @@
 
 pub mod alarm_model;
 mod law;
+pub mod packed;
 mod pipeline;
 pub mod sim;
 pub mod template_rules;

@@ -8,13 +8,12 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use consume::dead_letter::State;
 use consume::deliver::{Consume, Ports};
-use consume::dynamo_table::DynamoTable;
+use consume::dynamo_table::{DynamoTable, read};
 use consume::incoming::Payload;
 use consume::person::{self, Person};
 use consume::profile::{self, Profile, Section};
 use consume::sqs_queue::SqsQueue as ConsumeQueue;
 use consume::store::ORIGIN;
-use consume::table::{Attributes, Value as Stored};
 use ingest::accept::{Account, Call, Ingest};
 use ingest::config::Config;
 use ingest::key_table::KeyTable;
@@ -31,6 +30,7 @@ use shared::message::Message;
 use tokio::net::TcpListener;
 
 use crate::law::{self, Ledger};
+use crate::packed;
 
 /// The moment at which every test begins.
 const START_MILLIS: i64 = 1_700_000_000_000;
@@ -90,7 +90,7 @@ impl Pipeline {
         let sqs = sqs.expect("SQS starts");
         let dynamodb = dynamodb::Server::start(listener().await, dynamodb::Options { data: None }).await;
         let dynamodb = dynamodb.expect("DynamoDB starts");
-        let settings = Settings { parameters: BTreeMap::new(), sqs_endpoint: sqs.endpoint() };
+        let settings = Settings { parameters: packed::parameters(), sqs_endpoint: sqs.endpoint() };
         let template = Template::parse_with(local::TEMPLATE, &settings).expect("the template is understood");
 
         // The functions' own retries within a call, but without their pauses.
@@ -134,7 +134,8 @@ impl Pipeline {
             dynamo_table(&dead_letters),
             Arc::<ManualClock>::clone(&clock),
         );
-        let consume = Consume::new(ports, Duration::from_secs(90 * 86_400), Arc::<ManualClock>::clone(&clock));
+        let consume = Consume::new(ports, Duration::from_secs(90 * 86_400), Arc::<ManualClock>::clone(&clock))
+            .packed(packed::packed_period());
         Self {
             sqs_faults: sqs.faults(),
             dynamodb_faults: dynamodb.faults(),
@@ -365,10 +366,14 @@ impl Pipeline {
         send.send().await.expect("the queue takes a message");
     }
 
-    /// All items of the events table but write keys.
+    /// All items of the events table but write keys, with events as items of their own, whichever way they are stored.
     pub async fn items(&self) -> Vec<Item> {
         let items = self.scan(&self.events).await;
-        items.into_iter().filter(|item| !["KEY#", "KEYS"].iter().any(|own| text(item, "pk").starts_with(own))).collect()
+        items
+            .iter()
+            .flat_map(packed::events_of)
+            .filter(|item| !["KEY#", "KEYS"].iter().any(|own| text(item, "pk").starts_with(own)))
+            .collect()
     }
 
     /// The items of events that are stored, and not erased.
@@ -392,7 +397,7 @@ impl Pipeline {
         let person: Person = profiles
             .map(|item| {
                 let id = text(item, "pk").split_once('#').expect("a project and a subject").1.to_owned();
-                (id, Profile::read(&attributes(item)).expect("a profile").0)
+                (id, read(item).and_then(|(_, attributes)| Profile::read(&attributes)).expect("a profile").0)
             })
             .collect();
         let view = person::view(&person, subject);
@@ -492,7 +497,8 @@ impl Pipeline {
         let (items, mut letters) = (self.items().await, self.letters().await);
         // What was in a settled letter has another fate.
         letters.retain(|letter| text(letter, "state") != State::Settled.tag());
-        law::check(&self.ledger(), &items, &letters);
+        let traces = self.scan(&self.events).await.iter().flat_map(packed::traces_of).collect();
+        law::check(&self.ledger(), &items, &traces, &letters);
     }
 }
 
@@ -500,14 +506,6 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         assert!(self.finished || std::thread::panicking(), "a test of the pipeline must end with finish()");
     }
-}
-
-fn attributes(item: &Item) -> Attributes {
-    let value = |value: &AttributeValue| {
-        let text = value.as_s().ok().map(|text| Stored::Text(text.clone()));
-        text.or_else(|| value.as_n().ok()?.parse().ok().map(Stored::Number))
-    };
-    item.iter().filter_map(|(name, found)| Some((name.clone(), value(found)?))).collect()
 }
 
 /// A text attribute of an item; empty if it has none.

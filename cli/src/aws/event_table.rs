@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use consume::dynamo_table::{cause, read};
 use shared::outcome::Cause;
 
-use crate::people::{Events, Order, Range, Slice};
+use crate::people::{Events, Items, Order, Range};
 
 /// The events table, for reading its events in either order.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ impl EventTable {
 }
 
 impl Events for EventTable {
-    async fn slice(&self, partition: &str, range: &Range, order: Order, count_max: usize) -> Result<Slice, Cause> {
+    async fn items(&self, partition: &str, range: &Range, order: Order, count_max: usize) -> Result<Items, Cause> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let reply = self
             .client
@@ -41,6 +41,6 @@ impl Events for EventTable {
             .map_err(|error| cause("query", &error))?;
         let items: Vec<_> = reply.items().iter().filter_map(read).collect();
         let is_whole = reply.last_evaluated_key().is_none() || items.is_empty();
-        Ok(Slice { items, is_whole })
+        Ok(Items { items, is_whole })
     }
 }

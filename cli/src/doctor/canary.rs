@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use consume::store::{ORIGIN, partition};
+use consume::bundle::{prefix_of, sort_of};
+use consume::store::{EVENT_SORT, ORIGIN, partition};
 use consume::table::{Key, Table, delete_all, get_all};
 use shared::clock::Timestamp;
 use shared::keys::{REGISTER_PARTITION, WRITE_KEY_SORT, register_sort, write_key_hash, write_key_partition};
@@ -58,14 +59,15 @@ pub async fn canary(table: &impl Table, http: &Http, now: Timestamp) -> Result<C
     let source = "doctor";
     let new = NewKey { key: write_key.clone(), project: CANARY_PROJECT.into(), source: source.into(), secret: None };
     let hash = write_key_hash(&write_key);
-    let event = Key { pk: partition(CANARY_PROJECT, &id), sk: format!("E#{now}#{id}") };
+    let places = places(&id, now);
     let made = [
-        event.clone(),
+        places[0].clone(),
+        places[1].clone(),
         Key { pk: write_key_partition(&hash), sk: WRITE_KEY_SORT.into() },
         Key { pk: REGISTER_PARTITION.into(), sk: register_sort(CANARY_PROJECT, source, &hash) },
     ];
     let flown = match create(table, &new, now).await {
-        Ok(_) => fly(table, http, &write_key, &event, &id, now).await,
+        Ok(_) => fly(table, http, &write_key, &places, &id, now).await,
         Err(error) => Err(error.into()),
     };
     let taken_away = delete_all(table, &made).await.map_err(CanaryError::NotTakenAway);
@@ -74,11 +76,18 @@ pub async fn canary(table: &impl Table, http: &Http, now: Timestamp) -> Result<C
     Ok(flown)
 }
 
+/// Where its event can be: as an item of its own, or in the first bundle of a user whom nobody else knows.
+fn places(id: &str, now: Timestamp) -> [Key; 2] {
+    let (pk, event) = (partition(CANARY_PROJECT, id), format!("{EVENT_SORT}{now}#{id}"));
+    let bundle = sort_of(&prefix_of(&event).unwrap_or_default(), 0);
+    [event, bundle].map(|sk| Key { pk: pk.clone(), sk })
+}
+
 async fn fly(
     table: &impl Table,
     http: &Http,
     write_key: &str,
-    event: &Key,
+    places: &[Key],
     id: &str,
     now: Timestamp,
 ) -> Result<Canary, CanaryError> {
@@ -94,8 +103,8 @@ async fn fly(
     }
     let accepted = began.elapsed();
     while began.elapsed() < PATIENCE {
-        let found = get_all(table, vec![event.clone()], Some(ORIGIN)).await.map_err(CanaryError::Unread)?;
-        if found.contains_key(event) {
+        let found = get_all(table, places.to_vec(), Some(ORIGIN)).await.map_err(CanaryError::Unread)?;
+        if !found.is_empty() {
             return Ok(Canary { accepted, stored: began.elapsed() });
         }
         sleep(PAUSE).await;

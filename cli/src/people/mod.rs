@@ -3,6 +3,7 @@
 mod error;
 mod event;
 mod known;
+mod slice;
 mod timeline;
 
 #[cfg(test)]
@@ -11,4 +12,5 @@ mod tests;
 pub use error::Error;
 pub use event::StoredEvent;
 pub use known::{Known, known};
-pub use timeline::{Cursor, Events, IDS_AT_A_TIME, Order, PAGE_MAX, Page, Query, Range, Slice, page};
+pub use slice::{Events, Items};
+pub use timeline::{Cursor, IDS_AT_A_TIME, Order, PAGE_MAX, Page, Query, Range, page};

@@ -2,15 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use consume::bundle;
 use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value};
+use proptest::prelude::*;
 use shared::clock::Timestamp;
 use shared::outcome::Cause;
 
 use super::*;
 
-/// A table whose queries give two items at the most.
-#[derive(Default)]
-struct Memory(BTreeMap<Key, Attributes>);
+/// A table whose queries give so many items at the most.
+struct Memory(BTreeMap<Key, Attributes>, usize);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(BTreeMap::new(), 2)
+    }
+}
 
 impl Memory {
     fn event(&mut self, subject: &str, millis: i64, id: &str) {
@@ -19,6 +26,17 @@ impl Memory {
             texts.map(|(name, text)| (name.to_owned(), Value::Text(text.to_owned()))).into_iter().collect();
         item.insert("time".to_owned(), Value::Number(millis));
         self.0.insert(event_key(subject, millis, id), item);
+    }
+
+    /// Puts some of the events of a subject and an hour into a bundle.
+    fn pack(&mut self, subject: &str, millis: i64, number: usize, events: &[Key]) {
+        let prefix = bundle::prefix_of(&event_key(subject, millis, "").sk).unwrap();
+        let key = Key { pk: format!("dev#{subject}"), sk: bundle::sort_of(&prefix, number) };
+        let events: Vec<(Key, Attributes)> =
+            events.iter().map(|key| (key.clone(), self.0.remove(key).unwrap())).collect();
+        let item = bundle::encode(key, events.iter().map(|(key, attributes)| (key, attributes)));
+        let attributes = item.attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self.0.insert(item.key, attributes);
     }
 
     fn profile(&mut self, id: &str, texts: &[(&str, &str)]) {
@@ -38,15 +56,15 @@ fn at(millis: i64) -> Timestamp {
 }
 
 impl Events for Memory {
-    async fn slice(&self, partition: &str, range: &Range, order: Order, count_max: usize) -> Result<Slice, Cause> {
+    async fn items(&self, partition: &str, range: &Range, order: Order, count_max: usize) -> Result<Items, Cause> {
         let inside = |key: &Key| key.pk == partition && (&range.first..=&range.last).contains(&&key.sk);
         let mut items: Vec<_> = self.0.iter().filter(|(key, _)| inside(key)).collect();
         if order == Order::NewestFirst {
             items.reverse();
         }
-        let wanted = items.iter().take(count_max.min(2)).map(|(key, item)| ((*key).clone(), (*item).clone()));
+        let wanted = items.iter().take(count_max.min(self.1)).map(|(key, item)| ((*key).clone(), (*item).clone()));
         let wanted: Vec<_> = wanted.collect();
-        Ok(Slice { is_whole: wanted.len() == items.len(), items: wanted })
+        Ok(Items { is_whole: wanted.len() == items.len(), items: wanted })
     }
 }
 
@@ -85,20 +103,25 @@ fn query(ids: &[&str], order: Order, count: usize) -> Query {
     Query { project: "dev".into(), ids, order, since: None, until: None, count }
 }
 
-/// The names of all events of a timeline, read page after page by the texts of its places.
-async fn names(events: &Memory, query: &Query) -> Vec<String> {
-    let (mut names, mut after) = (Vec::new(), None::<String>);
+/// The pages of a timeline, one after the other by the texts of its places.
+async fn pages(events: &Memory, query: &Query) -> Vec<Vec<StoredEvent>> {
+    let (mut pages, mut after) = (Vec::new(), None::<String>);
     for _ in 0..100 {
         let place = after.map(|text| text.parse::<Cursor>().unwrap());
         let page = page(events, query, place.as_ref()).await.unwrap();
         assert!(page.events.len() <= query.count);
-        names.extend(page.events.into_iter().filter_map(|event| event.name));
+        pages.push(page.events);
         match page.next {
             Some(next) => after = Some(next.to_string()),
-            None => return names,
+            None => return pages,
         }
     }
     panic!("the timeline does not end");
+}
+
+/// The names of all events of a timeline.
+async fn names(events: &Memory, query: &Query) -> Vec<String> {
+    pages(events, query).await.into_iter().flatten().filter_map(|event| event.name).collect()
 }
 
 #[tokio::test]
@@ -178,4 +201,70 @@ async fn a_person_is_all_that_became_them() {
     assert!(known(&table, "dev", "nobody").await.unwrap().is_none());
     table.profile("bad", &[("traits", "[]")]);
     assert!(matches!(known(&table, "dev", "bad").await, Err(Error::Damaged { .. })));
+}
+
+const SUBJECTS: [&str; 3] = ["ann", "anon", "older"];
+const MINUTE: i64 = 60_000;
+
+/// Some events, each with its minute of four hours, and the bundle that it is in if it is in one.
+fn events() -> impl Strategy<Value = Vec<(usize, i64, Option<usize>)>> {
+    prop::collection::vec((0..SUBJECTS.len(), 0..240_i64, prop::option::of(0..4_usize)), 0..24)
+}
+
+proptest! {
+    #[test]
+    fn a_timeline_with_bundles_has_the_pages_that_it_would_have_without(
+        events in events(),
+        emptied in prop::collection::vec((0..SUBJECTS.len(), 0..4_i64), 0..4),
+        limit in 2..20_usize,
+        count in 1..8_usize,
+        (since, until) in (prop::option::of(0..240_i64), prop::option::of(0..240_i64)),
+    ) {
+        let (mut plain, mut packed) = (Memory(BTreeMap::new(), 100), Memory(BTreeMap::new(), limit));
+        let mut bundles: BTreeMap<(usize, i64, usize), Vec<Key>> = BTreeMap::new();
+        for (number, (subject, minute, bundle)) in events.iter().enumerate() {
+            let (name, millis, id) = (SUBJECTS[*subject], minute * MINUTE, format!("m{number}"));
+            plain.event(name, millis, &id);
+            packed.event(name, millis, &id);
+            if let Some(bundle) = bundle {
+                bundles.entry((*subject, minute / 60, *bundle)).or_default().push(event_key(name, millis, &id));
+            }
+        }
+        // Of some bundles all has been erased.
+        bundles.extend(emptied.into_iter().map(|(subject, hour)| ((subject, hour, 7), vec![])));
+        for ((subject, hour, number), keys) in bundles {
+            packed.pack(SUBJECTS[subject], hour * 60 * MINUTE, number, &keys);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            let [since, until] = [since, until].map(|minute| minute.map(|minute| at(minute * MINUTE)));
+            let query = Query { since, until, ..query(&SUBJECTS, order, count) };
+            let [plain, packed] = [&plain, &packed].map(|table| {
+                let mut pages = runtime.block_on(pages(table, &query));
+                // What a table gives in parts may end with the last event, or seem to go on.
+                pages.pop_if(|last| last.is_empty());
+                pages.iter().map(|page| serde_json::to_string(page).unwrap()).collect::<Vec<String>>()
+            });
+            prop_assert_eq!(packed, plain);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_hour_with_as_many_bundles_as_can_be_is_read_through() {
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let mut events = Memory::default();
+        for minute in 0..60 {
+            events.event("ann", minute * MINUTE, &format!("{minute:02}"));
+        }
+        for number in 0..bundle::BUNDLES_MAX {
+            let minute = i64::try_from(2 * number).unwrap();
+            events.pack("ann", 0, number, &[event_key("ann", minute * MINUTE, &format!("{minute:02}"))]);
+        }
+        let mut found = names(&events, &query(&["ann"], order, 3)).await;
+        if order == Order::NewestFirst {
+            found.reverse();
+        }
+        assert_eq!(found, (0..60).map(|minute| format!("{minute:02}")).collect::<Vec<String>>());
+    }
 }

@@ -13,12 +13,12 @@ use consume::table::{Attributes, Key};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::clock::Timestamp;
 use shared::keys::is_project;
-use shared::outcome::Cause;
 
 use super::error::Error;
 use super::event::StoredEvent;
+use super::slice::{Events, Slice, slice};
 
-/// The most events of a page. A query answers with 1 MB at the most, and there is one for each of up to 51 ids.
+/// The most events of a page. A query answers with 1 MB at the most, and there are few for each of up to 51 ids.
 pub const PAGE_MAX: usize = 1_000;
 /// Ids that are read at the same time.
 pub const IDS_AT_A_TIME: usize = 8;
@@ -39,28 +39,6 @@ pub struct Range {
     pub first: String,
     /// The greatest.
     pub last: String,
-}
-
-/// A part of a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slice {
-    /// The items, in the order that was asked for.
-    pub items: Vec<(Key, Attributes)>,
-    /// Whether these are all in the range.
-    pub is_whole: bool,
-}
-
-/// The partitions of events.
-pub trait Events {
-    /// Reads items of a partition within a range of sort keys: the first in `order`, `count_max` at the most. There may be
-    /// fewer although there are more, but always two where there are as many.
-    fn slice(
-        &self,
-        partition: &str,
-        range: &Range,
-        order: Order,
-        count_max: usize,
-    ) -> impl Future<Output = Result<Slice, Cause>> + Send;
 }
 
 /// What of a timeline is wanted.
@@ -116,7 +94,7 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// Reads a page of a timeline, from its beginning or behind a place. It takes one query an id.
+/// Reads a page of a timeline, from its beginning or behind a place. It takes a query or two an id.
 ///
 /// # Errors
 /// It is no project, a page of that size is not possible, or the table could not be read.
@@ -131,7 +109,7 @@ pub async fn page(events: &impl Events, query: &Query, after: Option<&Cursor>) -
     let range = &range;
     let reads = query.ids.iter().map(|id| async move {
         // The place itself may be among them.
-        let slice = events.slice(&partition(&query.project, id), range, query.order, query.count + 1).await;
+        let slice = slice(events, &partition(&query.project, id), range, query.order, query.count + 1).await;
         let unread =
             |cause| Error::Unread { what: "the events", project: query.project.clone(), id: id.clone(), cause };
         Ok::<_, Error>((id, slice.map_err(unread)?))
@@ -160,26 +138,26 @@ fn merge(slices: Vec<(&String, Slice)>, query: &Query, after: Option<&Cursor>) -
         Order::OldestFirst => a.cmp(b),
         Order::NewestFirst => b.cmp(a),
     };
-    let place = |key: &Key, id: &String| Cursor { sk: key.sk.clone(), id: id.clone() };
-    // Behind the end of a slice that is not whole, one does not know what comes next.
-    let ends = slices.iter().filter(|(_, slice)| !slice.is_whole);
-    let horizon = ends.filter_map(|(id, slice)| slice.items.last().map(|(key, _)| place(key, id))).min_by(compare);
+    // Behind the horizon of any id, one does not know what comes next.
+    let horizon = |(id, slice): &(&String, Slice)| Some(Cursor { sk: slice.horizon.clone()?, id: (*id).clone() });
+    let horizon = slices.iter().filter_map(horizon).min_by(compare);
+    let is_known = |place: &Cursor| horizon.as_ref().is_none_or(|horizon| compare(place, horizon).is_le());
+    let is_behind = |place: &Cursor| after.is_none_or(|after| compare(place, after) == Ordering::Greater);
     let mut items: Vec<(Cursor, Key, Attributes)> = slices
         .into_iter()
-        .flat_map(|(id, slice)| slice.items.into_iter().map(move |(key, item)| (place(&key, id), key, item)))
-        .filter(|(place, ..)| after.is_none_or(|after| compare(place, after) == Ordering::Greater))
+        .flat_map(|(id, slice)| {
+            slice.events.into_iter().map(move |(sk, (key, item))| (Cursor { sk, id: id.clone() }, key, item))
+        })
+        .filter(|(place, ..)| is_behind(place) && is_known(place))
         .collect();
     items.sort_by(|a, b| compare(&a.0, &b.0));
-    let is_known = |place: &Cursor| horizon.as_ref().is_none_or(|horizon| compare(place, horizon).is_le());
-    let mut goes_on = horizon.is_some();
-    let (mut events, mut next) = (Vec::new(), None);
+    let (mut events, mut last) = (Vec::new(), None);
     for (place, key, item) in items {
-        if events.len() == query.count || !is_known(&place) {
-            goes_on = true;
-            break;
+        if events.len() == query.count {
+            return Page { events, next: last };
         }
         events.extend(StoredEvent::read(&key, &item));
-        next = Some(place);
+        last = Some(place);
     }
-    Page { events, next: next.filter(|_| goes_on) }
+    Page { events, next: horizon }
 }

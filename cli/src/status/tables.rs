@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use consume::bundle::unpack;
 use consume::dead_letter::{Stage, State, UNKNOWN_PROJECT};
+use consume::store::EVENT_SORT;
 use consume::table::{Key, Table, Value};
 use futures_util::TryStreamExt;
 use jiff::ToSpan;
@@ -81,8 +83,9 @@ pub async fn arrivals(table: &impl Table, minutes: Minutes) -> Result<(BTreeMap<
         let Some((last, _)) = page.last() else { return Ok((by_minute, true)) };
         after = Some(last.clone());
         read += page.len();
-        for (_, item) in page.iter().filter(|(key, _)| key.sk.starts_with("E#")) {
-            let came = item.get("recv").and_then(Value::number).map(Timestamp::from_millis_clamped);
+        let items = page.into_iter().filter(|(key, _)| key.sk.starts_with(EVENT_SORT));
+        for (_, event) in items.flat_map(|(key, item)| unpack(key, item)) {
+            let came = event.get("recv").and_then(Value::number).map(Timestamp::from_millis_clamped);
             if let Some(minute) = came.and_then(|moment| minutes.of(moment)) {
                 *by_minute.entry(minute).or_insert(0.0) += 1.0;
             }

@@ -198,7 +198,9 @@ impl Table for DynamoTable {
     }
 }
 
-fn attribute(value: &Value) -> AttributeValue {
+/// A value as DynamoDB takes it.
+#[must_use]
+pub fn attribute(value: &Value) -> AttributeValue {
     match value {
         Value::Text(text) => AttributeValue::S(text.clone()),
         Value::Number(number) => AttributeValue::N(number.to_string()),

@@ -88,9 +88,14 @@ impl Log {
         Ok(())
     }
 
-    /// Reads what has been appended behind what is known.
+    /// Whether it has told of everything that is looked for.
+    fn is_told(&self) -> bool {
+        self.wanted.iter().all(|sk| self.known.contains_key(sk) || self.erased.contains(sk))
+    }
+
+    /// Reads what has been appended behind what is known, as far as anything is still looked for.
     async fn read_on(&mut self, table: &impl Table) -> Result<(), Cause> {
-        while self.next < BUNDLES_MAX {
+        while self.next < BUNDLES_MAX && !self.is_told() {
             let after = self.next.checked_sub(1).map(|last| bundle::sort_of(&self.prefix, last));
             let page = table.query(&self.pk, &self.prefix, after.as_deref()).await?;
             for (key, attributes) in &page.items {
@@ -131,17 +136,18 @@ async fn read_logs<'a>(table: &impl Table, events: impl Iterator<Item = &'a Key>
     Ok(read)
 }
 
-/// The origins of those events that are in bundles, by their keys.
+/// The origins of those events that are in bundles, by their keys; `None` for one that has been erased from there.
 ///
 /// # Errors
 /// The table could not be read.
-pub async fn origins(table: &impl Table, events: &[Key]) -> Result<HashMap<Key, String>, Cause> {
-    let logs = read_logs(table, events.iter()).await?;
-    let known = logs.into_iter().flat_map(|log| {
-        let Log { pk, known, .. } = log;
-        known.into_iter().map(move |(sk, known)| (Key { pk: pk.clone(), sk }, known.origin))
-    });
-    Ok(known.collect())
+pub async fn origins(table: &impl Table, events: &[Key]) -> Result<HashMap<Key, Option<String>>, Cause> {
+    let mut found = HashMap::new();
+    for Log { pk, known, erased, .. } in read_logs(table, events.iter()).await? {
+        let key = |sk| Key { pk: pk.clone(), sk };
+        found.extend(erased.into_iter().map(|sk| (key(sk), None)));
+        found.extend(known.into_iter().map(|(sk, known)| (key(sk), Some(known.origin))));
+    }
+    Ok(found)
 }
 
 /// A log, and the events that are to be in it: those whose outcome is open.

@@ -1,13 +1,14 @@
 //! What has become of the items of a request.
 //!
 //! Each is looked for where it would be, the likeliest place first, and what is found there is looked for no further: of
-//! a request that is stored, one read an event.
+//! a request that is stored, one read an event, and where events are in bundles the reading of these besides.
 
 use std::collections::HashMap;
 
 use consume::dead_letter::{self, attribute};
 use consume::erase::{moment_of, tombstone_key};
 use consume::marker::{Claim, Marker, Verdict};
+use consume::packed::origins;
 use consume::receipts::read_lists;
 use consume::store::{ORIGIN, key, origin, partition};
 use consume::table::{Attributes, Key, Table, Value, get_all};
@@ -130,14 +131,17 @@ async fn find(
 ) -> Result<HashMap<u32, Fate>, Cause> {
     let mut found = HashMap::new();
     let with_items = listed.iter().filter_map(|item| item.event.as_ref()).filter(|event| event.kind != Kind::Delete);
-    let with_items: Vec<&Event> = with_items.collect();
+    let mut with_items: Vec<&Event> = with_items.collect();
     let items = get_all(events, with_items.iter().map(|event| key(envelope, event)).collect(), Some(ORIGIN)).await?;
-    for event in with_items {
+    for event in &with_items {
         if let Some(item) = items.get(&key(envelope, event)) {
-            found.insert(event.index, fate_of_item(item, &origin(envelope, event)));
+            let found_origin = item.get(ORIGIN).and_then(Value::text);
+            found.insert(event.index, fate_at_place(found_origin, &origin(envelope, event)));
         }
     }
     drop(items);
+    with_items.retain(|event| !found.contains_key(&event.index));
+    found.extend(bundled(events, envelope, &with_items).await?);
     let open: Vec<&Listed> = listed.iter().filter(|item| !found.contains_key(&item.index)).collect();
     found.extend(dead(dead_letters, envelope, &open).await?);
     let open: Vec<&Event> = open
@@ -149,11 +153,21 @@ async fn find(
     Ok(found)
 }
 
-/// What is at an event's place: itself, another of the same identity, or the trace of one that was erased, which has no
-/// origin.
-fn fate_of_item(item: &Attributes, origin: &str) -> Fate {
-    match item.get(ORIGIN).and_then(Value::text) {
-        Some(own) if own == origin => Fate::Stored,
+/// Those that are in bundles.
+async fn bundled(table: &impl Table, envelope: &Message, open: &[&Event]) -> Result<Vec<(u32, Fate)>, Cause> {
+    let keys: Vec<Key> = open.iter().map(|event| key(envelope, event)).collect();
+    let origins = origins(table, &keys).await?;
+    let fate = |(event, key): (&&Event, Key)| {
+        Some((event.index, fate_at_place(origins.get(&key)?.as_deref(), &origin(envelope, event))))
+    };
+    Ok(open.iter().zip(keys).filter_map(fate).collect())
+}
+
+/// What is at an event's place by the origin that is found there: itself, another of the same identity, or the trace of
+/// one that was erased, which has no origin.
+fn fate_at_place(found: Option<&str>, own: &str) -> Fate {
+    match found {
+        Some(found) if found == own => Fate::Stored,
         Some(_) => Fate::Duplicate,
         None => Fate::Erased,
     }
@@ -211,11 +225,8 @@ mod tests {
 
     #[test]
     fn what_is_at_an_events_place_tells_its_fate() {
-        let item = |origin: Option<&str>| -> Attributes {
-            origin.map(|origin| (ORIGIN.to_owned(), Value::Text(origin.to_owned()))).into_iter().collect()
-        };
-        for (origin, fate) in [(Some("r.0"), Fate::Stored), (Some("r.1"), Fate::Duplicate), (None, Fate::Erased)] {
-            assert_eq!(fate_of_item(&item(origin), "r.0"), fate);
+        for (found, fate) in [(Some("r.0"), Fate::Stored), (Some("r.1"), Fate::Duplicate), (None, Fate::Erased)] {
+            assert_eq!(fate_at_place(found, "r.0"), fate);
         }
     }
 }

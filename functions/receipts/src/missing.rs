@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use consume::erase::{moment_of, tombstone_key};
 use consume::marker::Claim;
+use consume::packed::origins;
 use consume::store::{ORIGIN, key, partition};
 use consume::table::{Key, Table, get_all};
 use ingest::identify::identify;
@@ -56,7 +57,7 @@ pub fn read(items: &[&RawValue], arrival: &Arrival<'_>) -> Asked {
     asked
 }
 
-/// The indexes of those events of which nothing is there: no item, no marker that one came first, and no deletion of the
+/// The indexes of those events of which nothing is there: no item, none in a bundle, no marker that one came first, and no deletion of the
 /// subject that would keep it out. `envelope` says whose events they are.
 ///
 /// # Errors
@@ -69,7 +70,11 @@ pub async fn missing(table: &impl Table, envelope: &Message, events: &[Event]) -
     let markers = present(table, timeless.iter().filter_map(|event| marker(event)).collect()).await?;
     missing.extend(timeless.iter().filter(|event| marker(event).is_none_or(|key| !markers.contains(&key))).map(index));
     let items = present(table, timed.iter().map(|event| key(envelope, event)).collect()).await?;
-    let absent: Vec<&Event> = timed.into_iter().filter(|event| !items.contains(&key(envelope, event))).collect();
+    let mut absent: Vec<&Event> = timed.into_iter().filter(|event| !items.contains(&key(envelope, event))).collect();
+    drop(items);
+    let keys: Vec<Key> = absent.iter().map(|event| key(envelope, event)).collect();
+    let bundled = origins(table, &keys).await?;
+    absent.retain(|event| !bundled.contains_key(&key(envelope, event)));
     let tombstone = |event: &Event| tombstone_key(&partition(&envelope.project, &event.subject));
     let tombstones = get_all(table, absent.iter().map(|event| tombstone(event)).collect(), None).await?;
     let is_erased = |event: &&Event| {

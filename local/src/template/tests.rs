@@ -84,6 +84,7 @@ fn the_functions_are_those_of_the_template() {
             "DEAD_LETTERS_TABLE_NAME=holdfast-DeadLettersTable",
             "EVENTS_QUEUE_URL=https://sqs.us-east-1.amazonaws.com/000000000000/holdfast-events",
             "EVENTS_TABLE_NAME=holdfast-EventsTable",
+            "PACKED_PERIOD=never",
             "QUARANTINE_QUEUE_URL=https://sqs.us-east-1.amazonaws.com/000000000000/holdfast-quarantine",
             "RECEIVES_MAX=60",
             "SPILL_TABLE_NAME=holdfast-SpillTable",

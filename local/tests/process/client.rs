@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
+use consume::bundle::unpack;
+use consume::dynamo_table::{attribute, read};
+use consume::table::{Attributes, Key};
 use local::TEMPLATE;
 use local::template::Template;
 use serde_json::{Value, json};
@@ -81,7 +84,7 @@ pub(crate) async fn eventually_within<T>(
 
 /// The ids of all events in the events table, sorted; one that is there twice is twice in the list.
 pub(crate) async fn stored(dynamodb: &str) -> Vec<String> {
-    let items = scan(dynamodb, "EventsTable").await;
+    let items = events_table(dynamodb).await;
     let id = |item: &Item| {
         let sort_key = item.get("sk")?.as_s().ok()?;
         Some(sort_key.strip_prefix("E#")?.split_once('#')?.1.to_owned())
@@ -99,6 +102,16 @@ pub(crate) async fn wait_until_stored(dynamodb: &str, wanted: &[String]) -> Vec<
         if missing.is_empty() { Ok(stored) } else { Err(format!("{} of {} missing", missing.len(), wanted.len())) }
     })
     .await
+}
+
+/// All items of the events table, with events as items of their own, whichever way they are stored.
+pub(crate) async fn events_table(dynamodb: &str) -> Vec<Item> {
+    let event = |(key, attributes): (Key, Attributes)| {
+        let keys = [("pk", key.pk), ("sk", key.sk)].map(|(name, text)| (name.to_owned(), AttributeValue::S(text)));
+        keys.into_iter().chain(attributes.iter().map(|(name, value)| (name.clone(), attribute(value)))).collect()
+    };
+    let items = scan(dynamodb, "EventsTable").await;
+    items.iter().filter_map(read).flat_map(|(key, item)| unpack(key, item)).map(event).collect()
 }
 
 /// All items of a table, by its logical id in the template.

@@ -45,7 +45,7 @@ pub(crate) async fn start_with(data: Option<&Path>, clock: &Arc<Ahead>, detours:
         data: data.map(Path::to_owned),
         command: env!("CARGO_BIN_EXE_local").into(),
         clock: Arc::<Ahead>::clone(clock),
-        parameters: std::collections::BTreeMap::new(),
+        parameters: crate::process::parameters(),
         detours,
     };
     Pipeline::start(options, sink).await.expect("the pipeline starts")

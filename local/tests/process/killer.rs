@@ -1,7 +1,7 @@
 //! An event over which the real function dies, each time that it is to be stored.
 //!
-//! No event that is known makes `consume` die; so a proxy kills its environment when the event's text passes on the way
-//! into the events table.
+//! No event that is known makes `consume` die; so a proxy kills its environment when a call of the events table names the
+//! event's user, whom no other event is of. What else it says cannot be seen where it is in a bundle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use crate::proc::{environments, owner_of_port, signal};
 use crate::promises::{dead_letters, text};
 use crate::proxy::{Proxy, Service};
 
-/// The id of the event that kills.
+/// The id of the event that kills, and its user.
 const KILLER: &str = "the-killer";
 /// Receives before a message moves to the quarantine: far fewer than the template's, for a shorter test.
 const RECEIVES_MAX: u32 = 2;
@@ -56,6 +56,7 @@ async fn a_killer_is_dead_lettered_whole_and_its_neighbours_are_stored() {
     let mut neighbours: Vec<String> = ["m1", "m2", "m3", "m4"].map(str::to_owned).to_vec();
     let mut events: Vec<_> = neighbours.iter().map(|id| track(id)).collect();
     let mut killer = track(KILLER);
+    killer["userId"] = json!(KILLER);
     killer["properties"] = json!({"said": "everything that its producer wrote"});
     events.insert(2, killer);
     assert_eq!(post(&pipeline.api(), "/v1/batch", &json!({"batch": events})).expect("an answer"), 200);

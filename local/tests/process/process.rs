@@ -1,5 +1,6 @@
 //! The pipeline as a process: started with arguments, read line by line, and gone when dropped.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,6 +17,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a process is looked at.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// The parameters of the template that the environment asks for: tests run in either mode of storage.
+pub(crate) fn parameters() -> BTreeMap<String, String> {
+    let period = shared::config::environment("PACKED_PERIOD");
+    period.map(|period| ("PackedPeriod".to_owned(), period)).into_iter().collect()
+}
 
 /// What a process has written so far, and the news of more.
 #[derive(Default)]
@@ -45,6 +52,8 @@ impl Process {
         for (option, port) in ports.iter().filter(|(option, _)| !options.contains(option)) {
             command.args([option, port]);
         }
+        command
+            .args(parameters().iter().flat_map(|(name, value)| ["--parameter".to_owned(), format!("{name}={value}")]));
         command.args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let output = Arc::new(Output::default());

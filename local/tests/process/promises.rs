@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::client::{Item, scan};
+use crate::client::{Item, events_table, scan};
 use crate::load::Ledger;
 
 /// The text of an attribute; empty if there is none.
@@ -24,7 +24,7 @@ fn reference(json: &str) -> String {
 
 /// Asserts that the tables hold what producers were promised, and nothing else.
 pub(crate) async fn assert_kept(dynamodb: &str, ledger: &Ledger) {
-    let items = scan(dynamodb, "EventsTable").await;
+    let items = events_table(dynamodb).await;
     let events: Vec<&Item> = items.iter().filter(|item| item.contains_key("rcpt")).collect();
     let mut stored: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for event in &events {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use consume::period::Period;
 use local::template::Template;
 use serde_yaml_ng::Value;
 use shared::limits;
@@ -27,6 +28,7 @@ fn names_read(read: impl Fn(&dyn Fn(&str) -> Option<String>)) -> BTreeSet<String
 pub(super) fn check(template: &Template, document: &Document, found: &mut Vec<String>) {
     check_variables(template, document, found);
     check_sizes(document, found);
+    check_period(document, found);
     check_log_level(document, found);
 }
 
@@ -60,6 +62,14 @@ fn check_variables(template: &Template, document: &Document, found: &mut Vec<Str
 fn at_variables(properties: Option<&Value>) -> BTreeSet<String> {
     let variables = properties.and_then(|value| at(value, &["Environment", "Variables"])).and_then(Value::as_mapping);
     variables.into_iter().flatten().filter_map(|(name, _)| name.as_str().map(str::to_owned)).collect()
+}
+
+/// A deployment that says nothing keeps events as items of their own.
+fn check_period(document: &Document, found: &mut Vec<String>) {
+    let default = document.at(&["Parameters", "PackedPeriod", "Default"]).and_then(Value::as_str);
+    if default.and_then(|text| text.parse().ok()) != Some(Period::NEVER) {
+        found.push(format!("PackedPeriod: Default is {default:?}, and consume's is never"));
+    }
 }
 
 fn check_sizes(document: &Document, found: &mut Vec<String>) {

@@ -1,5 +1,7 @@
 //! A batch on tables in memory, one of which can panic.
 
+mod packed;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -10,7 +12,8 @@ use crate::incoming::SpilledRecord;
 use crate::queue::{Deferral, Outgoing};
 use crate::table::{Attributes, Guard, Insert, Item, Key, Page, Replace};
 
-/// A table that panics over items with `killer` in their key, and never takes lists with `stuck` in theirs.
+/// A table that panics over events with `killer` in their key, refuses those with `refused`, and never takes lists with
+/// `stuck` in theirs. Whoever inserts lets others go first.
 #[derive(Default)]
 struct Memory(Mutex<BTreeMap<Key, Item>>);
 
@@ -20,13 +23,21 @@ fn attributes(item: &Item) -> Attributes {
 
 impl Table for &Memory {
     async fn insert(&self, items: &[Item]) -> Vec<Insert> {
-        let events = items.iter().flat_map(|item| crate::bundle::unpack(item.key.clone(), attributes(item)));
-        assert!(!events.into_iter().any(|(key, _)| key.sk.contains("killer")), "a bug of ours");
+        tokio::task::yield_now().await;
+        let has_event = |item: &Item, name: &str| {
+            let events = crate::bundle::unpack(item.key.clone(), attributes(item));
+            events.iter().any(|(key, _)| key.sk.contains(name))
+        };
+        assert!(!items.iter().any(|item| has_event(item, "killer")), "a bug of ours");
         let mut table = self.0.lock().unwrap();
         let mut results = Vec::new();
         for item in items {
             if item.key.pk.contains("#RECEIPT#stuck") {
                 results.push(Insert::Failed(Cause::Throttled));
+                continue;
+            }
+            if has_event(item, "refused") {
+                results.push(Insert::Refused("the table takes no such item".to_owned()));
                 continue;
             }
             let exists = table.contains_key(&item.key);
