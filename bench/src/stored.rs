@@ -63,7 +63,7 @@ pub fn bundles_of(message: &Message) -> Vec<Item> {
     let bundle = |(number, some): (usize, &[Item])| {
         let first = &some.first()?.key;
         let key = Key { pk: first.pk.clone(), sk: bundle::sort_of(&bundle::prefix_of(&first.sk)?, number) };
-        Some(bundle::encode(key, some.iter().map(|item| (&item.key, &item.attributes))))
+        Some(bundle::encode(key, 0, some.iter().map(|item| (&item.key, &item.attributes))))
     };
     chunks.filter_map(bundle).collect()
 }

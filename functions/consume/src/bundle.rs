@@ -16,13 +16,18 @@ use crate::store::{EVENT_SORT, JSON_TEXTS, ORIGIN, unfold};
 use crate::table::{Attributes, Item, Key, Value};
 
 /// The most bundles of a log. What comes after them has items of its own, so that reading a log stays cheap.
+///
+/// This and [`LOG_BYTES_MAX`] say where events are stored, so they can never be changed: a log that is full would take
+/// more, and among it what has an item already.
 pub const BUNDLES_MAX: usize = 16;
+/// The bytes of its bundles with which a log is full, too: reading them takes 16 read units.
+pub const LOG_BYTES_MAX: usize = 64 * 1_024;
 /// The most bytes of the events of a bundle, before they are compressed, unless there is only one.
 pub const BUNDLE_BYTES_MAX: usize = 256 * 1_024;
 /// The most events of a bundle, so that what tells them apart is small beside them.
 pub const BUNDLE_EVENTS_MAX: usize = 100;
 /// The most bytes of the ids of a bundle, before they are compressed: of each event a sort key, an origin and what is
-/// around them.
+/// around them. What JSON escapes is longer in it, and no longer once it is compressed.
 pub const IDS_BYTES_MAX: usize = BUNDLE_EVENTS_MAX * (64 + EVENT_ID_BYTES_MAX + 16 + RECEIPT_BYTES_MAX);
 /// The number that changes with every write of a bundle.
 pub const VERSION: &str = "ver";
@@ -43,6 +48,9 @@ pub struct Ids {
     /// What is left of those that were erased: the [`trace_of`] each.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub erased: BTreeSet<String>,
+    /// The bytes of the events of the log up to and with this bundle, as they were when it was appended: what is erased
+    /// later must not open a log again that was full.
+    pub log_bytes: usize,
 }
 
 /// A bundle as it is read.
@@ -54,6 +62,7 @@ pub struct Bundle {
     pub events: Vec<(Key, Attributes)>,
     /// What is left of those that were erased.
     pub erased: BTreeSet<String>,
+    log_bytes: usize,
 }
 
 /// What is left of an event that was erased. A delivery that goes on after another has settled the message must find that
@@ -75,7 +84,8 @@ pub fn prefix_of(event_sort: &str) -> Option<String> {
 pub fn number_of(sort: &str) -> Option<usize> {
     let (hour, number) = sort.strip_prefix(EVENT_SORT)?.split_at_checked(HOUR_LENGTH)?;
     let is_hour = hour.as_bytes().get(HOUR_LENGTH - 3) == Some(&b'T');
-    number.strip_prefix('#').filter(|number| is_hour && number.len() == 2)?.parse().ok()
+    let is_number = |text: &&str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    number.strip_prefix('#').filter(is_number).filter(|_| is_hour)?.parse().ok()
 }
 
 /// The sort key of a bundle of the log whose sort keys begin with `prefix`.
@@ -87,31 +97,48 @@ pub fn sort_of(prefix: &str, number: usize) -> String {
 /// About how many bytes an item's event takes in a bundle, before it is compressed.
 #[must_use]
 pub fn bytes_in(item: &Item) -> usize {
-    // Quotation marks and commas.
-    item.bytes() + 8 * item.attributes.len()
+    let attributes = item.attributes.iter().map(|(name, value)| match value {
+        Value::Text(text) if !JSON_TEXTS.contains(name) => json(text).len(),
+        Value::Text(_) | Value::Number(_) | Value::Flag(_) | Value::Bytes(_) => value.bytes(),
+    });
+    json(&item.key.sk).len() + attributes.sum::<usize>() + item.attributes.len()
 }
 
-/// The item of a new bundle, with events as they would be as items of their own.
+/// The bytes of a log with a new bundle, of which those before have `log_bytes`.
 #[must_use]
-pub fn encode<'a, Name, Of>(key: Key, events: impl IntoIterator<Item = (&'a Key, Of)>) -> Item
+pub fn log_bytes(bundle: &Item, log_bytes: usize) -> usize {
+    log_bytes + bundle.attributes.get(EVENTS).map_or(0, Value::bytes)
+}
+
+/// The item of a new bundle, with events as they would be as items of their own, behind bundles of `log_bytes`.
+#[must_use]
+pub fn encode<'a, Name, Of>(key: Key, log_bytes: usize, events: impl IntoIterator<Item = (&'a Key, Of)>) -> Item
 where
     Name: AsRef<str> + 'a,
     Of: IntoIterator<Item = (&'a Name, &'a Value)>,
 {
-    encode_again(key, 1, events, BTreeSet::new())
+    encode_again(key, 1, events, Past { erased: BTreeSet::new(), log_bytes, is_new: true })
+}
+
+/// What a bundle keeps of the log, and of what was in it.
+struct Past {
+    erased: BTreeSet<String>,
+    log_bytes: usize,
+    /// Whether its own bytes are yet to be added.
+    is_new: bool,
 }
 
 fn encode_again<'a, Name, Of>(
     key: Key,
     version: i64,
     events: impl IntoIterator<Item = (&'a Key, Of)>,
-    erased: BTreeSet<String>,
+    past: Past,
 ) -> Item
 where
     Name: AsRef<str> + 'a,
     Of: IntoIterator<Item = (&'a Name, &'a Value)>,
 {
-    let mut ids = Ids { events: vec![], erased };
+    let mut ids = Ids { events: vec![], erased: past.erased, log_bytes: past.log_bytes };
     // By attribute rather than by event: what is alike lies together, within the 32 KiB that zlib looks back.
     let mut columns: BTreeMap<String, Column> = BTreeMap::new();
     for (number, (event_key, attributes)) in events.into_iter().enumerate() {
@@ -130,8 +157,11 @@ where
     let mut item = Item { key, attributes: BTreeMap::new() };
     item.number(VERSION, version);
     item.number(COUNT, i64::try_from(count).unwrap_or(i64::MAX));
-    item.bytes_of(IDS, deflate(&serde_json::to_string(&ids).expect("ids are only text")));
     item.bytes_of(EVENTS, deflate(&columns));
+    if past.is_new {
+        ids.log_bytes = log_bytes(&item, past.log_bytes);
+    }
+    item.bytes_of(IDS, deflate(&serde_json::to_string(&ids).expect("ids are text and numbers")));
     item
 }
 
@@ -187,7 +217,7 @@ impl Bundle {
     #[must_use]
     pub fn read(key: &Key, attributes: &Attributes) -> Option<Self> {
         number_of(&key.sk)?;
-        let Ids { events, erased } = ids(attributes)?;
+        let Ids { events, erased, log_bytes } = ids(attributes)?;
         let Value::Bytes(bytes) = attributes.get(EVENTS)? else { return None };
         let columns: HashMap<String, Vec<Option<Box<RawValue>>>> = serde_json::from_str(&inflate(bytes)?).ok()?;
         let event = |(sk, origin): (String, String)| {
@@ -205,7 +235,7 @@ impl Bundle {
                 }
             }
         }
-        Some(Self { version: attributes.get(VERSION)?.number()?, events, erased })
+        Some(Self { version: attributes.get(VERSION)?.number()?, events, erased, log_bytes })
     }
 
     /// The item without the events that are to be erased; `None` if none is. It keeps its number taken even without any.
@@ -215,7 +245,8 @@ impl Bundle {
         let traces = gone.iter().map(|(key, _)| trace_of(&key.sk));
         let erased = self.erased.iter().cloned().chain(traces).collect();
         let left = left.into_iter().map(|(key, event)| (key, event));
-        (!gone.is_empty()).then(|| encode_again(key.clone(), self.version + 1, left, erased))
+        let past = Past { erased, log_bytes: self.log_bytes, is_new: false };
+        (!gone.is_empty()).then(|| encode_again(key.clone(), self.version + 1, left, past))
     }
 }
 
@@ -235,6 +266,7 @@ fn read_value(name: &str, raw: &RawValue) -> Option<Value> {
 pub fn unpack(key: Key, attributes: Attributes) -> Vec<(Key, Attributes)> {
     match Bundle::read(&key, &attributes) {
         Some(bundle) => bundle.events,
+        None if number_of(&key.sk).is_some() => vec![(key, attributes)],
         None => vec![(key, unfold(attributes))],
     }
 }
@@ -274,12 +306,12 @@ mod tests {
             let data = |text: &str| format!("{{ \"a\" : {},\n\"b\":1.50}}", serde_json::to_string(text).unwrap());
             let items: Vec<Item> =
                 texts.iter().enumerate().map(|(number, (name, text))| item(number, name, &data(text))).collect();
-            let bundle = encode(key("E#2024-05-01T10#00"), items.iter().map(|item| (&item.key, &item.attributes)));
+            let bundle = encode(key("E#2024-05-01T10#00"), 0, items.iter().map(|item| (&item.key, &item.attributes)));
             let found = unpack(bundle.key.clone(), owned(&bundle));
             let expected: Vec<(Key, Attributes)> = items.iter().map(|item| (item.key.clone(), owned(item))).collect();
             prop_assert_eq!(&found, &expected);
             // What has been read can be written again.
-            let again = encode(bundle.key.clone(), found.iter().map(|(key, attributes)| (key, attributes)));
+            let again = encode(bundle.key.clone(), 0, found.iter().map(|(key, attributes)| (key, attributes)));
             prop_assert_eq!(again, bundle);
         }
     }
@@ -291,7 +323,9 @@ mod tests {
         assert_eq!(sort_of(&prefix, 7), "E#2024-05-01T10#07");
         assert_eq!(number_of("E#2024-05-01T10#07"), Some(7));
         assert!(sort_of(&prefix, BUNDLES_MAX - 1).as_str() < sort && prefix.as_str() > "E#2024-05-01T09:59:59.999Z#m1");
-        for no_bundle in [sort, "PROFILE", "E#", "E#2024-05-01T10#7", "E#2024-05-01T10:15:00.000Z##07", "E#x"] {
+        for no_bundle in
+            [sort, "PROFILE", "E#", "E#2024-05-01T10#7", "E#2024-05-01T10#+7", "E#2024-05-01T10:15:00.000Z##07", "E#x"]
+        {
             assert_eq!(number_of(no_bundle), None, "{no_bundle}");
         }
     }
@@ -299,7 +333,7 @@ mod tests {
     #[test]
     fn of_what_is_erased_a_bundle_keeps_a_trace_that_says_nothing() {
         let items = [item(1, "a", "{}"), item(2, "b", "{}")];
-        let first = encode(key("E#2024-05-01T10#03"), items.iter().map(|item| (&item.key, &item.attributes)));
+        let first = encode(key("E#2024-05-01T10#03"), 70_000, items.iter().map(|item| (&item.key, &item.attributes)));
         let read = |item: &Item| Bundle::read(&item.key, &owned(item)).unwrap();
         let named = |name: &'static str| move |event: &Attributes| event["name"].text() == Some(name);
         assert_eq!(read(&first).without(&first.key, named("c")), None);
@@ -307,6 +341,8 @@ mod tests {
         let third = read(&second).without(&first.key, named("b")).unwrap();
         let sorts: Vec<&str> = items.iter().map(|item| item.key.sk.as_str()).collect();
         assert_eq!((read(&second).version, read(&third).version), (2, 3));
+        let bytes = [&first, &second, &third].map(|item| read(item).log_bytes);
+        assert!(bytes[0] > 70_000 && bytes == [bytes[0]; 3], "a log that was full stays so: {bytes:?}");
         assert_eq!(read(&second).events, [(items[1].key.clone(), owned(&items[1]))]);
         assert_eq!(read(&second).erased, BTreeSet::from([trace_of(sorts[0])]));
         assert_eq!(
@@ -321,7 +357,7 @@ mod tests {
     #[test]
     fn a_damaged_bundle_is_shown_as_it_is() {
         let one = item(1, "a", "{}");
-        let mut bundle = encode(key("E#2024-05-01T10#00"), [(&one.key, &one.attributes)]);
+        let mut bundle = encode(key("E#2024-05-01T10#00"), 0, [(&one.key, &one.attributes)]);
         bundle.bytes_of(EVENTS, b"none of ours".to_vec());
         assert_eq!(Bundle::read(&bundle.key, &owned(&bundle)), None);
         assert_eq!(unpack(bundle.key.clone(), owned(&bundle)), [(bundle.key.clone(), owned(&bundle))]);

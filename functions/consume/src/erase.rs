@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use shared::clock::Timestamp;
 use shared::event::Kind;
 use shared::outcome::{Cause, Outcome};
@@ -26,6 +27,8 @@ use crate::table::{Attributes, Guard, Item, Key, Replace, Table, Value, get_all,
 pub const ERASED: &str = "erased";
 /// How long that is left: far longer than a call that nobody waits for any more can be under way.
 const REMAINS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bundles that are read and written at the same time.
+pub const BUNDLES_IN_FLIGHT: usize = 4;
 /// The sort key of a tombstone.
 pub const SORT: &str = "DELETED";
 /// Up to when everything is to be erased, in milliseconds.
@@ -87,6 +90,7 @@ pub async fn erase(
     }
     // What is inserted behind the cursor by now looks for the tombstone itself.
     let mut after = tombstone.cursor.clone();
+    let mut problem = None;
     loop {
         let page = table.query(&partition, EVENT_SORT, after.as_deref()).await?;
         let (bundles, items): (Vec<_>, Vec<_>) =
@@ -95,15 +99,23 @@ pub async fn erase(
         let remains = expired.map(|(key, _)| remains(key.clone(), tombstone.until, now));
         put_all(table, &remains.collect::<Vec<Item>>()).await?;
         for (key, attributes) in bundles {
-            erase_bundle(table, key, Some(attributes), tombstone.until).await?;
+            // One that cannot be written holds up none of the others.
+            let erased = erase_bundle(table, key, Some(attributes), tombstone.until).await;
+            problem = problem.or(erased.err());
         }
         let Some((last, _)) = page.items.last().filter(|_| !page.is_last) else { break };
         after = Some(last.sk.clone());
         if out_of_time() {
+            if let Some(cause) = problem {
+                return Err(cause);
+            }
             let pause = Tombstone { cursor: after, ..tombstone.clone() };
             table.replace(&pause.item(&partition), tombstone.guard()).await.map_err(Replace::cause)?;
             return Err(Cause::Unstarted);
         }
+    }
+    if let Some(cause) = problem {
+        return Err(cause);
     }
     let done = Tombstone { done: Some(tombstone.until), cursor: None, ..tombstone };
     // If somebody has moved it on in the meantime, that deletion looks through everything itself.
@@ -138,12 +150,17 @@ async fn erase_bundle(table: &impl Table, key: &Key, read: Option<&Attributes>, 
     Err(Cause::Contended)
 }
 
+/// The note of a deletion of a project, rounded up.
+fn latest_item(project: &str, moment: Timestamp) -> Item {
+    let rounded = moment.as_millis().div_euclid(LATEST_STEP).saturating_add(1).saturating_mul(LATEST_STEP);
+    let mut item = Item { key: latest_key(project), attributes: BTreeMap::new() };
+    item.number(MOMENT, Timestamp::from_millis_clamped(rounded).as_millis());
+    item
+}
+
 /// Makes sure that the note of a project's latest deletion says at least `moment`.
 async fn note_latest(table: &impl Table, project: &str, moment: Timestamp) -> Result<(), Cause> {
-    let key = latest_key(project);
-    let rounded = moment.as_millis().div_euclid(LATEST_STEP).saturating_add(1).saturating_mul(LATEST_STEP);
-    let mut item = Item { key: key.clone(), attributes: BTreeMap::new() };
-    item.number(MOMENT, Timestamp::from_millis_clamped(rounded).as_millis());
+    let (key, item) = (latest_key(project), latest_item(project, moment));
     for attempt in 0..CONFLICTS_MAX {
         pause_before(attempt).await;
         let found = get_all(table, vec![key.clone()], None).await?;
@@ -214,7 +231,7 @@ async fn write_tombstone(table: &impl Table, partition: &str, moment: Timestamp)
 
 /// Erases those of the events just stored whose subject has been deleted later than they happened.
 pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>], now: Timestamp) {
-    let late = late(table, cases).await;
+    let late = late(table, cases, now).await;
     let (mut items, mut bundles) = (BTreeMap::new(), BTreeMap::new());
     for (position, moment) in &late {
         let case = &cases[*position];
@@ -224,10 +241,12 @@ pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>], now: Timesta
         }
     }
     let put = put_all(table, &items.into_values().collect::<Vec<Item>>()).await;
-    let mut erased = HashMap::new();
-    for (bundle, moment) in bundles {
-        erased.insert(bundle.clone(), erase_bundle(table, &bundle, None, moment).await);
-    }
+    let erase = |(bundle, moment): (Key, Timestamp)| async move {
+        let erased = erase_bundle(table, &bundle, None, moment).await;
+        (bundle, erased)
+    };
+    let erased = stream::iter(bundles).map(erase).buffer_unordered(BUNDLES_IN_FLIGHT);
+    let erased: HashMap<Key, Result<(), Cause>> = erased.collect().await;
     for (position, _) in late {
         let case = &mut cases[position];
         match case.bundle.as_ref().map_or(put, |bundle| erased.get(bundle).copied().unwrap_or(Ok(()))) {
@@ -238,14 +257,14 @@ pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>], now: Timesta
 }
 
 /// The positions of those events whose subject has been deleted later than they happened, each with up to when.
-async fn late(table: &impl Table, cases: &mut [Case<'_>]) -> Vec<(usize, Timestamp)> {
+async fn late(table: &impl Table, cases: &mut [Case<'_>], now: Timestamp) -> Vec<(usize, Timestamp)> {
     let concerns = |case: &Case<'_>| {
         case.event.kind != Kind::Delete && matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore))
     };
-    let latest = latest(table, cases.iter().filter(|case| concerns(case))).await;
+    let latest = latest(table, cases.iter().filter(|case| concerns(case)), now).await;
     let concerns = |case: &Case<'_>| {
-        let happened_before = |latest: &Timestamp| case.event.timestamp <= *latest;
-        concerns(case) && latest.as_ref().is_none_or(|all| all.get(&case.message.project).is_some_and(happened_before))
+        let latest = latest.get(&case.message.project);
+        concerns(case) && latest.is_none_or(|latest| case.event.timestamp <= *latest)
     };
     let key_of = |case: &Case<'_>| tombstone_key(&partition(&case.message.project, &case.event.subject));
     let keys: Vec<Key> = cases.iter().filter(|case| concerns(case)).map(key_of).collect();
@@ -262,14 +281,23 @@ async fn late(table: &impl Table, cases: &mut [Case<'_>]) -> Vec<(usize, Timesta
     late
 }
 
-/// The latest deletion of each of these events' projects, rounded up; `None` if that cannot be read, and each tombstone must
-/// be looked for.
+/// The latest deletion of each of these events' projects, rounded up. Of one for which that is not known, each tombstone
+/// must be looked for; it is noted then that no deletion until now has been, so that the next batch knows.
 async fn latest<'a>(
     table: &impl Table,
     cases: impl Iterator<Item = &'a Case<'a>>,
-) -> Option<HashMap<String, Timestamp>> {
+    now: Timestamp,
+) -> HashMap<String, Timestamp> {
     let projects: BTreeSet<&str> = cases.map(|case| case.message.project.as_str()).collect();
-    let found = get_all(table, projects.iter().map(|project| latest_key(project)).collect(), None).await.ok()?;
-    let moment = |project: &str| Some((project.to_owned(), found.get(&latest_key(project)).and_then(moment_of)?));
-    Some(projects.into_iter().filter_map(moment).collect())
+    let keys = projects.iter().map(|project| latest_key(project)).collect();
+    let Ok(found) = get_all(table, keys, None).await else { return HashMap::new() };
+    let mut latest = HashMap::new();
+    for project in projects {
+        match found.get(&latest_key(project)).and_then(moment_of) {
+            Some(moment) => drop(latest.insert(project.to_owned(), moment)),
+            // If it cannot be written, the next batch will try.
+            None => drop(table.replace(&latest_item(project, now), Guard::Absent).await),
+        }
+    }
+    latest
 }

@@ -89,7 +89,7 @@ fn runs<'a>(cases: &[Case<'a>]) -> Vec<Run<'a>> {
             Some(Outcome::DeadLettered(_) | Outcome::Retry(_)) | None => false,
         };
         let bytes = event.data.as_ref().map_or(0, |data| data.get().len());
-        // What is larger than an item was never stored, and so repeats nothing either.
+        // No event that `ingest` takes is larger than an item. One from elsewhere is stored at the most, if it compresses well.
         if !says_something || !Operation::is_of(event.kind) || bytes > DYNAMODB_ITEM_BYTES_MAX {
             continue;
         }

@@ -10,10 +10,11 @@ use shared::limits::{
     STORE_BATCH_BYTES_MAX,
 };
 
-use crate::bundle::IDS_BYTES_MAX;
+use crate::bundle::BUNDLE_BYTES_MAX;
 use crate::deliver::{GROUP_EVENTS, IN_FLIGHT};
+use crate::erase::BUNDLES_IN_FLIGHT;
 use crate::fold::{FOLD_BESIDE_BYTES_MAX, FOLD_BYTES_MAX, PROFILES_A_CALL};
-use crate::packed::{LOGS_A_CALL, LOGS_IN_FLIGHT};
+use crate::packed::LOGS_READ_BYTES;
 use crate::profile::{VALUE_BYTES, VALUES_MAX};
 
 const MIB: usize = 1024 * 1024;
@@ -34,6 +35,7 @@ const CALL_FACTOR: usize = 1 + 1 + 2 * 3;
 const OPERATION_FACTOR: usize = 128;
 /// A page of a query or a scan (DynamoDB API reference).
 const PAGE_BYTES_MAX: usize = MIB;
+
 /// A profile as it is in memory.
 const PROFILE_MEMORY: usize = PROFILE_BYTES_MAX + VALUES_MAX * VALUE_BYTES;
 
@@ -70,9 +72,9 @@ pub fn terms() -> [Term; 11] {
         term("one call with items", CALL_FACTOR * STORE_BATCH_BYTES_MAX),
         term("profiles of a person, or of several at a time", in_turn.max(beside)),
         term("a page of a query or scan", CALL_FACTOR * PAGE_BYTES_MAX),
-        term("ids of bundles", CALL_FACTOR * (LOGS_A_CALL * IDS_BYTES_MAX).max(LOGS_IN_FLIGHT * PAGE_BYTES_MAX)),
+        term("ids of bundles", CALL_FACTOR * LOGS_READ_BYTES),
         // As it is compressed, as JSON, and as attributes, of which a short one takes ten times its text.
-        term("a bundle that is read and written", 2 * 12 * DYNAMODB_ITEM_BYTES_MAX),
+        term("bundles that are read and written", BUNDLES_IN_FLIGHT * 2 * 12 * BUNDLE_BYTES_MAX),
     ]
 }
 

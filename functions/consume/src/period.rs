@@ -2,7 +2,7 @@
 //!
 //! Where an event is kept must follow from its identity alone, or else a retry could be stored in another place. So what
 //! is configured is no switch but a period, held against the time in the event's key; and it is changed only for hours
-//! that are still to come.
+//! that are still to come, by adding to it.
 
 use std::str::FromStr;
 
@@ -10,29 +10,32 @@ use shared::clock::Timestamp;
 
 const HOUR_MILLIS: i64 = 60 * 60 * 1_000;
 
-/// A period of whole hours, in milliseconds since 1970: its beginning is in it, its end is not.
+/// The most spans of a period: each change of the mode and back takes one.
+const SPANS_MAX: usize = 4;
+
+/// A period of whole hours, in spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
-    from: i64,
-    until: i64,
+    /// In milliseconds since 1970: the beginning is in it, the end is not.
+    spans: [(i64, i64); SPANS_MAX],
 }
 
 impl Period {
     /// No hour.
-    pub const NEVER: Self = Self { from: 0, until: 0 };
+    pub const NEVER: Self = Self { spans: [(0, 0); SPANS_MAX] };
     /// Every hour.
-    pub const ALWAYS: Self = Self { from: i64::MIN, until: i64::MAX };
+    pub const ALWAYS: Self = Self { spans: [(i64::MIN, i64::MAX); SPANS_MAX] };
 
     /// Whether a moment is in the period.
     #[must_use]
     pub fn contains(self, moment: Timestamp) -> bool {
-        (self.from..self.until).contains(&moment.as_millis())
+        self.spans.iter().any(|(from, until)| (*from..*until).contains(&moment.as_millis()))
     }
 }
 
 /// Why a text is no period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not never, always, or FROM/ or FROM/UNTIL with whole hours such as 2027-01-01T00:00:00Z")]
+#[error("is not never, always, or up to four of FROM/ and FROM/UNTIL, whole hours such as 2027-01-01T00:00:00Z")]
 pub struct NoPeriod;
 
 impl FromStr for Period {
@@ -43,14 +46,21 @@ impl FromStr for Period {
             let millis = text.parse::<Timestamp>().map_err(|_| NoPeriod)?.as_millis();
             if millis % HOUR_MILLIS == 0 { Ok(millis) } else { Err(NoPeriod) }
         };
+        let span = |text: &str| {
+            let (from, until) = text.split_once('/').ok_or(NoPeriod)?;
+            let until = if until.is_empty() { i64::MAX } else { moment(until)? };
+            let from = moment(from)?;
+            if from < until { Ok((from, until)) } else { Err(NoPeriod) }
+        };
         match text {
             "never" => Ok(Self::NEVER),
             "always" => Ok(Self::ALWAYS),
             _ => {
-                let (from, until) = text.split_once('/').ok_or(NoPeriod)?;
-                let until = if until.is_empty() { i64::MAX } else { moment(until)? };
-                let from = moment(from)?;
-                if from < until { Ok(Self { from, until }) } else { Err(NoPeriod) }
+                let mut period = Self::NEVER;
+                for (number, text) in text.split(',').enumerate() {
+                    *period.spans.get_mut(number).ok_or(NoPeriod)? = span(text)?;
+                }
+                Ok(period)
             }
         }
     }
@@ -71,6 +81,8 @@ mod tests {
         assert_eq!(contains("always"), [true; 4]);
         assert_eq!(contains("2027-01-01T00:00:00Z/"), [false, true, true, true]);
         assert_eq!(contains("2027-01-01T00:00:00Z/2027-01-01T02:00:00Z"), [false, true, true, false]);
+        let twice = "2026-12-31T23:00:00Z/2027-01-01T00:00:00Z,2027-01-01T02:00:00Z/";
+        assert_eq!(contains(twice), [true, false, false, true]);
     }
 
     #[test]
@@ -83,6 +95,8 @@ mod tests {
             "2027-01-01T00:30:00Z/",
             "/2027-01-01T00:00:00Z",
             "2027-01-01T00:00:00Z/2026-01-01T00:00:00Z",
+            "2027-01-01T00:00:00Z/,",
+            "2027-01-01T00:00:00Z/,2027-01-01T00:00:00Z/,2027-01-01T00:00:00Z/,2027-01-01T00:00:00Z/,2027-01-01T00:00:00Z/",
         ] {
             assert_eq!(text.parse::<Period>(), Err(NoPeriod), "{text}");
         }

@@ -1,7 +1,6 @@
 //! The most memory that a request can take, computed from the configuration, as in [`ingest::memory`].
 
-use consume::bundle::IDS_BYTES_MAX;
-use consume::packed::{LOGS_A_CALL, LOGS_IN_FLIGHT};
+use consume::packed::LOGS_READ_BYTES;
 use shared::limits::{
     BATCH_EVENTS_MAX, DYNAMODB_GET_KEYS_MAX, DYNAMODB_PARTITION_KEY_BYTES_MAX, DYNAMODB_SORT_KEY_BYTES_MAX,
     EVENT_ID_BYTES_MAX, LAMBDA_PAYLOAD_BYTES_MAX, SUBJECT_CHARS_MAX,
@@ -32,7 +31,6 @@ pub fn terms(request_bytes_max: usize, event_bytes_max: usize) -> [Term; 9] {
     let read = DYNAMODB_GET_KEYS_MAX * 2 * (DYNAMODB_PARTITION_KEY_BYTES_MAX + DYNAMODB_SORT_KEY_BYTES_MAX);
     // Events may be in bundles. Of many logs one call reads the ids of the first bundle; the others are read a few logs at
     // a time, a page of each. What comes is let go as soon as it is known which events are among it.
-    let logs = (LOGS_A_CALL * IDS_BYTES_MAX).max(LOGS_IN_FLIGHT * PAGE_BYTES_MAX);
     // The ids of a request are part of its text, and so is what a receipt lists of them.
     let keys = KEYS_HELD * (2 * request_bytes_max).min(BATCH_EVENTS_MAX * KEYS_BYTES);
     [
@@ -43,7 +41,7 @@ pub fn terms(request_bytes_max: usize, event_bytes_max: usize) -> [Term; 9] {
         term("the directory of a batch", DIRECTORY_FACTOR * request_bytes_max),
         term("the event that is being read", EVENT_FACTOR * event_bytes_max),
         term("events and their keys", BATCH_EVENTS_MAX * EVENT_BYTES + keys),
-        term("calls to DynamoDB at a time", CALL_FACTOR * logs.max(read)),
+        term("calls to DynamoDB at a time", CALL_FACTOR * LOGS_READ_BYTES.max(read).max(PAGE_BYTES_MAX)),
         term("the answer", 3 * (request_bytes_max + BATCH_EVENTS_MAX * EVENT_BYTES)),
     ]
 }

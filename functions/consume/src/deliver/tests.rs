@@ -164,7 +164,7 @@ async fn an_insert_that_has_its_effect_only_after_the_event_was_erased_finds_its
         let late = if packed_period() == Period::ALWAYS {
             let prefix = crate::bundle::prefix_of(&own.key.sk).unwrap();
             let first = Key { pk: own.key.pk.clone(), sk: crate::bundle::sort_of(&prefix, 0) };
-            crate::bundle::encode(first, [(&own.key, &own.attributes)])
+            crate::bundle::encode(first, 0, [(&own.key, &own.attributes)])
         } else {
             own
         };
