@@ -92,7 +92,7 @@ fn full_logs() -> Question {
             item
         })
         .collect();
-    let bundle = encode(key("full", String::new()), events.iter().map(|item| (&item.key, &item.attributes)));
+    let bundle = encode(key("full", String::new()), 0, events.iter().map(|item| (&item.key, &item.attributes)));
     let of_user = |user: &String| {
         let numbers = (0..BUNDLES_MAX).map(|number| sort_of("E#2024-05-01T10#", number));
         let items = numbers.map(|sort| {
