@@ -34,7 +34,7 @@ impl Memory {
         let key = Key { pk: format!("dev#{subject}"), sk: bundle::sort_of(&prefix, number) };
         let events: Vec<(Key, Attributes)> =
             events.iter().map(|key| (key.clone(), self.0.remove(key).unwrap())).collect();
-        let item = bundle::encode(key, events.iter().map(|(key, attributes)| (key, attributes)));
+        let item = bundle::encode(key, 0, events.iter().map(|(key, attributes)| (key, attributes)));
         let attributes = item.attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         self.0.insert(item.key, attributes);
     }
