@@ -101,7 +101,7 @@ fn real(count: usize) -> f64 {
     count as f64
 }
 
-/// The write units that a message comes to, by the code that writes its items.
+/// The write units that a message's events come to, by the code that writes their items.
 fn write_units(message: &Message, storage: Storage) -> usize {
     match storage {
         Storage::Items => message.events.iter().map(|event| item(message, event).write_units()).sum(),
@@ -123,7 +123,9 @@ impl<'a> Demand<'a> {
         let received = received.ceil() * real(messages.len()) / real(batch);
         let deleted = real(messages.len()) / real(batch);
         let messages_read = messages.iter().map(|text| Message::decode(text)).collect::<Result<Vec<Message>, _>>()?;
-        let write_units: usize = messages_read.iter().map(|message| write_units(message, profile.storage)).sum();
+        let list = |message: &Message| consume::receipts::item(message).map_or(0, |list| list.write_units());
+        let units = |message: &Message| write_units(message, profile.storage) + list(message);
+        let write_units: usize = messages_read.iter().map(units).sum();
         // What was measured with the most events that still are no more than the profile's.
         let measured = |function: Function, kind: Kind, messages: usize| {
             let suits = |warm: &&Warm| {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use shared::clock::Timestamp;
 use shared::limits::{EVENT_BYTES_DEFAULT, MESSAGE_BYTES_TARGET};
 use shared::message::{Message, VERSION};
+use shared::receipt::Receipt;
 
 /// The moment of every request: 14 November 2023.
 const RECEIVED_MS: i64 = 1_700_000_000_000;
@@ -200,7 +201,9 @@ pub fn packed_messages(project: &str, body: &str) -> anyhow::Result<Vec<String>>
     let parsed = ingest::segment::parse(SegmentCall::Batch, body, &arrival());
     let parsed = parsed.map_err(|problem| anyhow::anyhow!("{problem:?}"))?;
     anyhow::ensure!(parsed.refused.is_empty(), "the workload breaks a rule");
-    let entries = ingest::pack::pack(&envelope(project), parsed.events, vec![], MESSAGE_BYTES_TARGET);
+    let mut envelope = envelope(project);
+    envelope.lists_items = Receipt::issue(&envelope, &parsed.events, &[]).is_short;
+    let entries = ingest::pack::pack(&envelope, parsed.events, vec![], MESSAGE_BYTES_TARGET);
     Ok(entries.into_iter().map(|entry| entry.body).collect())
 }
 

@@ -68,7 +68,7 @@ pub fn terms() -> [Term; 11] {
         term("events beside their text", (GROUP_EVENTS + BATCH_EVENTS_MAX) * EVENT_BYTES),
         term("dead letters", LAMBDA_PAYLOAD_BYTES_MAX),
         term("items", LAMBDA_PAYLOAD_BYTES_MAX),
-        // The lists of receipts come after them, one at a time, and each in an item.
+        // The lists of receipts come after them, and are no larger.
         term("one call with items", CALL_FACTOR * STORE_BATCH_BYTES_MAX),
         term("profiles of a person, or of several at a time", in_turn.max(beside)),
         term("a page of a query or scan", CALL_FACTOR * PAGE_BYTES_MAX),

@@ -36,21 +36,26 @@ pub fn item(message: &Message) -> Option<Item> {
 }
 
 /// Writes the lists of messages, which come with their positions in the batch. A message whose list could not be written
-/// goes back. They are written one after the other, since each may be as large as an item can be.
+/// goes back.
 pub async fn write_lists<'a>(
     table: &impl Table,
     messages: impl Iterator<Item = (usize, &'a Message)>,
     failed: &mut Failed,
 ) {
+    // A message can be in a batch twice, and is the same list then.
+    let mut lists: BTreeMap<Key, (Item, Vec<usize>)> = BTreeMap::new();
     for (position, message) in messages {
-        let Some(item) = item(message) else { continue };
-        let inserted = insert_all(table, std::slice::from_ref(&item)).await.pop();
+        if let Some(item) = item(message) {
+            lists.entry(item.key.clone()).or_insert_with(|| (item, vec![])).1.push(position);
+        }
+    }
+    let (items, positions): (Vec<Item>, Vec<Vec<usize>>) = lists.into_values().unzip();
+    for (positions, inserted) in positions.into_iter().zip(insert_all(table, &items).await) {
         match inserted {
-            Some(Insert::Done | Insert::Exists) => {}
-            Some(Insert::Failed(cause)) => failed.note(position, cause),
+            Insert::Done | Insert::Exists => {}
+            Insert::Failed(cause) => positions.into_iter().for_each(|position| failed.note(position, cause)),
             // Only a message that is none of ours can be that large; its events must not wait for a list.
-            Some(Insert::Refused(detail)) => tracing::error!(detail, "the table refuses the list of a receipt"),
-            None => failed.note(position, Cause::Unavailable),
+            Insert::Refused(detail) => tracing::error!(detail, "the table refuses the list of a receipt"),
         }
     }
 }
