@@ -20,14 +20,15 @@ fn run_whole(trial: &Trial) -> Seen {
 
 #[test]
 fn a_batch_takes_an_insert_for_25_events_and_a_unit_for_each_kib() {
-    for (packed, lists) in [(1, 0), (100, 10)] {
+    for (packed, lists, groups) in [(1, 0, 1), (100, 10, 2)] {
         let Counted {
             messages, events, bytes_sent, bytes, inserts, reads, replacements, units, units_of_events, ..
         } = count(Says::Events, 1_000, packed);
         assert_eq!((messages, events), (10, 10 * packed));
-        // The receipt of a hundred people's events has no room for them: each message is listed by an item of its own.
-        assert_eq!(inserts, events.div_ceil(25) + lists, "{packed}");
-        assert!(reads <= events.div_ceil(100) && replacements == 0, "{reads} reads, {replacements} replacements");
+        // The receipt of a hundred people's events has no room for them: each message has a list, and each group of
+        // messages writes those together.
+        assert_eq!(inserts, events.div_ceil(25) + if lists > 0 { groups } else { 0 }, "{packed}");
+        assert_eq!((reads, replacements), (groups, 0), "of each group, the latest deletion of its project");
         assert_eq!(units_of_events, events, "an event of 400 bytes takes one unit");
         assert_eq!(units, units_of_events + 3 * lists);
         let added = (bytes - bytes_sent) / events;
@@ -46,7 +47,7 @@ fn a_person_is_written_once_a_batch() {
 fn a_hot_person_waits_and_nobody_else_does() {
     let size = AWS.divided_by(10.0);
     let (quiet, seen) = (run_whole(&size.quiet()), run_whole(&size.hot_person(100)));
-    assert!(seen.throttled > 1_000 && seen.delay("flood", 50) > 10 * SECOND, "{:?}", seen.delay("flood", 50));
+    assert!(seen.throttled > 1_000 && seen.delay("flood", 100) > 30 * SECOND, "{:?}", seen.delay("flood", 100));
     for percent in [50, 90, 99] {
         let (with, without) = (seen.delay("others", percent), quiet.delay("others", percent));
         assert!(with < without * 3 / 2, "{percent} %: {with:?} instead of {without:?}");

@@ -122,7 +122,7 @@ async fn a_key_that_cannot_be_checked_is_taken_and_judged_later() {
 #[tokio::test]
 async fn an_outage_of_six_hours_sends_nothing_to_the_quarantine() {
     let pipeline = Pipeline::start().await;
-    for n in 0..15 {
+    for n in 0..6 {
         pipeline.post("/v1/track", &track("ann", &format!("m{n}"))).await;
     }
     pipeline.dynamodb_faults.inject(Target::All, Fault::Refuse(Refusal::Throttling), Calls::UntilCleared);
@@ -132,13 +132,13 @@ async fn an_outage_of_six_hours_sends_nothing_to_the_quarantine() {
         pipeline.pass(Duration::from_secs(120));
     }
     assert!(receives > 100, "it has been tried again and again: {receives}");
-    assert_eq!((pipeline.waiting().await, pipeline.quarantined().await), (15, 0));
+    assert_eq!((pipeline.waiting().await, pipeline.quarantined().await), (6, 0));
     pipeline.dynamodb_faults.clear_all();
     pipeline.pass(Duration::from_secs(600));
     for _ in 0..4 {
         pipeline.deliver().await;
     }
-    assert_eq!(pipeline.stored().await.len(), 15, "within ten minutes of its end everything is stored");
+    assert_eq!(pipeline.stored().await.len(), 6, "within ten minutes of its end everything is stored");
     pipeline.finish().await;
 }
 

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
+use consume::erase::latest_key;
+use consume::table::Value as Stored;
 use serde_json::Value;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
@@ -11,6 +13,7 @@ use super::mapping::BATCH_MAX;
 use super::traffic::{Flow, Says, Sent, send};
 use super::trial::{SECOND, scenario};
 use crate::sim::chance::Chance;
+use crate::sim::dynamo::Row;
 use crate::sim::history::provision;
 use crate::sim::lambda::Cloud;
 use crate::sim::mapping::deliver;
@@ -61,6 +64,10 @@ async fn deliver_once(flow: &Flow) -> Counted {
     world.stormy.store(false, Ordering::Relaxed);
     let cloud = Cloud::new(&world, None);
     provision(&cloud);
+    // As it is after a project's first batch.
+    for project in ["one", "two"] {
+        cloud.events.put(latest_key(project), Row::from([("until", Stored::Number(0))]));
+    }
     cloud.events.throughput.measure(Limits::default());
     send(Rc::clone(&cloud), flow.clone(), Sent::default()).await;
     sleep(SECOND).await;

@@ -92,3 +92,58 @@ async fn what_is_more_than_a_bundle_takes_is_two() {
     assert_eq!((failed(&report), report.stored), (vec![], 3));
     assert_eq!(places(&world), (vec![ids(&["a", "b"]), ids(&["c"])], vec![]));
 }
+
+/// The message of `delivery`, about somebody else.
+fn about(subject: &str, id: &str) -> Delivery {
+    let one = delivery(id);
+    let mut message = Message::decode(&one.body).unwrap();
+    subject.clone_into(&mut message.events[0].subject);
+    Delivery { body: message.encode(), ..one }
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_holds_up_nobody_else() {
+    let world = World::default();
+    let consume = always(&world, BUNDLES_MAX);
+    assert_eq!(consume.deliver(&[about("ann", "a")], deadline()).await.stored, 1);
+    for item in world.events.0.lock().unwrap().values_mut().filter(|item| number_of(&item.key.sk).is_some()) {
+        item.bytes_of("ids", b"damaged by hand".to_vec());
+    }
+    let report = consume.deliver(&[about("ann", "b"), about("bob", "c")], deadline()).await;
+    assert_eq!((failed(&report), report.stored), (vec![0], 1));
+}
+
+#[tokio::test]
+async fn a_log_is_full_with_its_bytes_and_stays_so_when_they_are_erased() {
+    let world = World::default();
+    let consume = always(&world, BUNDLES_MAX);
+    let mut random = 1_u64;
+    let mut text = |count: usize| -> String {
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'!' + 2 + u8::try_from((random >> 33) % 58).unwrap())
+        };
+        (0..count).map(|_| next()).collect()
+    };
+    // Nothing that compresses much: two bundles fill a log.
+    let large = |id: &str, text: String| traits(id, 0..1, &text.replace('\\', "/"));
+    let deliveries = [large("a", text(60_000)), large("b", text(60_000)), large("c", text(60_000))];
+    for one in &deliveries {
+        assert_eq!(consume.deliver(std::slice::from_ref(one), deadline()).await.stored, 1);
+    }
+    assert_eq!(places(&world), (vec![ids(&["a"]), ids(&["b"])], ids(&["c"])));
+    let mut deletion: serde_json::Value = serde_json::from_str(&deliveries[0].body).unwrap();
+    deletion["events"][0]["kind"] = "delete".into();
+    deletion["events"][0]["id"] = "deletion".into();
+    let deletion = Delivery { body: deletion.to_string(), ..delivery("deletion") };
+    assert!(failed(&consume.deliver(&[deletion], deadline()).await).is_empty());
+    let later = {
+        let mut message = Message::decode(&delivery("later").body).unwrap();
+        message.events[0].timestamp = message.events[0].timestamp.plus(Duration::from_secs(60));
+        Delivery { body: message.encode(), ..delivery("later") }
+    };
+    assert_eq!(consume.deliver(&[later], deadline()).await.stored, 1);
+    let (bundles, alone) = places(&world);
+    assert_eq!(bundles, vec![ids(&[]), ids(&[])], "what was erased is gone, and opens no number");
+    assert!(alone.contains(&"later".to_owned()), "{alone:?}");
+}
