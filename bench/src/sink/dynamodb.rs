@@ -1,5 +1,7 @@
-//! DynamoDB's side of the sink: every write succeeds, and nothing is found but write keys, of which each is one.
+//! DynamoDB's side of the sink: every write succeeds, and nothing is found but write keys, of which each is one, and the
+//! notes of projects' latest deletions, of which all are long ago.
 
+use consume::erase::LATEST_SORT;
 use serde_json::{Map, Value, json};
 
 use super::{Reply, Tally};
@@ -59,9 +61,11 @@ fn get(call: &Value, tally: &mut Tally) -> Value {
 fn batch_get(call: &Value, tally: &mut Tally) -> Value {
     let mut responses = Map::new();
     for (table, wanted) in call["RequestItems"].as_object().into_iter().flatten() {
-        let keys = wanted["Keys"].as_array().map_or(0, Vec::len);
-        tally.read_units += (0..keys).map(|_| read_units(&wanted["ConsistentRead"])).sum::<f64>();
-        responses.insert(table.clone(), json!([]));
+        let keys = wanted["Keys"].as_array().map_or(&[][..], Vec::as_slice);
+        tally.read_units += keys.iter().map(|_| read_units(&wanted["ConsistentRead"])).sum::<f64>();
+        let latest = keys.iter().filter(|key| key["sk"]["S"] == LATEST_SORT);
+        let latest = latest.map(|key| json!({"pk": key["pk"], "sk": key["sk"], "until": {"N": "0"}}));
+        responses.insert(table.clone(), latest.collect());
     }
     json!({"Responses": responses, "UnprocessedKeys": {}})
 }
@@ -133,6 +137,14 @@ mod tests {
         let call = |consistent: bool| json!({"RequestItems": {"events": {"Keys": keys, "ConsistentRead": consistent}}});
         assert!((called("BatchGetItem", &call(true)).1.read_units - 2.0).abs() < 1e-9);
         assert!((called("BatchGetItem", &call(false)).1.read_units - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_project_has_its_note() {
+        let keys =
+            json!([{"pk": {"S": "dev#DELETED"}, "sk": {"S": "LATEST"}}, {"pk": {"S": "dev#ann"}, "sk": {"S": "E#1"}}]);
+        let (reply, _) = called("BatchGetItem", &json!({"RequestItems": {"events": {"Keys": keys}}}));
+        assert_eq!(reply["Responses"]["events"].as_array().map(Vec::len), Some(1));
     }
 
     #[test]
