@@ -185,16 +185,16 @@ impl Receipt {
 
 /// Everything that a message carries, as a text for the table.
 #[must_use]
-pub fn list(message: &Message) -> String {
+pub fn list(message: &Message) -> Vec<u8> {
     let mut writer = Writer::default();
     write_items(&mut writer, message.received_at, &message.events, &message.refused, usize::MAX);
-    URL_SAFE_NO_PAD.encode(writer.into_bytes())
+    writer.into_bytes()
 }
 
 /// Reads what [`list`] has written of a message that came in at `received_at`; `None` if it is no list.
 #[must_use]
-pub fn read_list(text: &str, received_at: Timestamp) -> Option<Vec<Listed>> {
-    read_items(&mut Reader::new(&URL_SAFE_NO_PAD.decode(text).ok()?), received_at)
+pub fn read_list(bytes: &[u8], received_at: Timestamp) -> Option<Vec<Listed>> {
+    read_items(&mut Reader::new(bytes), received_at)
 }
 
 /// What tells an id of one project from those of others, so that a mistaken key is told so. It hides nothing and proves

@@ -10,6 +10,7 @@ use shared::message::Message;
 use shared::outcome::Cause;
 use shared::receipt::{Listed, Receipt, list, read_list};
 
+use crate::compressed::{deflate, inflate};
 use crate::settle::Failed;
 use crate::table::{Insert, Item, Key, Table, Value, insert_all};
 
@@ -30,7 +31,7 @@ pub fn item(message: &Message) -> Option<Item> {
     let first = events.chain(message.refused.iter().map(|item| item.index)).min().filter(|_| message.lists_items)?;
     let key = Key { pk: partition(&message.project, &message.receipt), sk: format!("{SORT}{first:010}") };
     let mut item = Item { key, attributes: BTreeMap::new() };
-    item.text(LIST, list(message));
+    item.bytes_of(LIST, deflate(&list(message)));
     item.number("ttl", message.received_at.plus(RECEIPT_LIFE).as_millis() / 1000);
     Some(item)
 }
@@ -60,6 +61,11 @@ pub async fn write_lists<'a>(
     }
 }
 
+fn read(list: &Value, receipt: &Receipt) -> Option<Vec<Listed>> {
+    let Value::Bytes(bytes) = list else { return None };
+    read_list(&inflate(bytes)?, receipt.received_at)
+}
+
 /// Reads the items of a request from its lists, those by index that are there by now.
 ///
 /// # Errors
@@ -71,8 +77,7 @@ pub async fn read_lists(table: &impl Table, project: &str, receipt: &Receipt) ->
     // There are no more lists than items, so this ends even if somebody goes on adding some.
     for _ in 0..=BATCH_EVENTS_MAX {
         let page = table.query(&partition, SORT, after.as_deref()).await?;
-        let lists = page.items.iter().filter_map(|(_, attributes)| attributes.get(LIST).and_then(Value::text));
-        let listed = lists.filter_map(|text| read_list(text, receipt.received_at)).flatten();
+        let listed = page.items.iter().filter_map(|(_, attributes)| read(attributes.get(LIST)?, receipt)).flatten();
         items.extend(listed.filter(|item| item.index < receipt.items).map(|item| (item.index, item)));
         match page.items.last() {
             Some((last, _)) if !page.is_last => after = Some(last.sk.clone()),
@@ -107,7 +112,8 @@ mod tests {
         assert_eq!(item.key.sk, "RECEIPT#0000000000");
         let days = (item.attributes["ttl"].number().unwrap() - message.received_at.as_millis() / 1000) / 86_400;
         assert_eq!(days, 14);
-        let listed = read_list(item.attributes[LIST].text().unwrap(), message.received_at).unwrap();
+        let Value::Bytes(bytes) = &item.attributes[LIST] else { panic!() };
+        let listed = read_list(&inflate(bytes).unwrap(), message.received_at).unwrap();
         assert_eq!(listed.len(), message.events.len() + message.refused.len());
         assert_eq!(item, super::item(&message).unwrap(), "on every delivery the same");
     }

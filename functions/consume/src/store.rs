@@ -137,7 +137,7 @@ fn fold(item: Item) -> Item {
         item.attributes.iter().partition(|(name, _)| JSON_TEXTS.contains(*name));
     let members = json.iter().filter_map(|(name, value)| Some(format!("\"{name}\":{}", value.text()?)));
     let text = format!("{{{}}}", members.collect::<Vec<String>>().join(","));
-    let folded = Value::Bytes(deflate(&text));
+    let folded = Value::Bytes(deflate(text.as_bytes()));
     attributes.insert(&FOLDED, &folded);
     let attributes = attributes.into_iter().map(|(name, value)| (*name, value.clone())).collect();
     let small = Item { key: item.key.clone(), attributes };
@@ -149,7 +149,7 @@ fn fold(item: Item) -> Item {
 pub fn unfold(attributes: Attributes) -> Attributes {
     let Some(Value::Bytes(bytes)) = attributes.get(FOLDED) else { return attributes };
     let text = inflate(bytes);
-    let json: Option<HashMap<String, Box<RawValue>>> = text.and_then(|text| serde_json::from_str(&text).ok());
+    let json: Option<HashMap<String, Box<RawValue>>> = text.and_then(|text| serde_json::from_slice(&text).ok());
     let Some(json) = json else { return attributes };
     let mut attributes = attributes;
     attributes.remove(FOLDED);
