@@ -107,7 +107,7 @@ fn document(run: &Run, prices: &Prices) -> anyhow::Result<String> {
             "DynamoDB is what is left when requests are full, and there the step is at 1,024 bytes of an item, compressed \
              where that saves a write unit.\n\n\
              The same in the [packed storage mode](ARCHITECTURE.md#storage-modes), where all events of a request are about \
-             one person, as those of a browser or a phone are:\n\n{}\
+             one person, as those of a browser or a phone are:\n\n{}\n\
              With one event a request there is nothing to pack, and the look into the bundles comes on top.\n",
             by_profile(run, prices, Storage::Packed)?
         ),
@@ -141,7 +141,6 @@ fn by_profile(run: &Run, prices: &Prices, storage: Storage) -> anyhow::Result<St
         }
         put(&mut text, format_args!("{row}"));
     }
-    text.push('\n');
     Ok(text)
 }
 
