@@ -62,7 +62,7 @@ fn receipt(request: usize) -> Question {
         HashMap::from([
             text("pk", &item.key.pk),
             text("sk", &item.key.sk),
-            text("list", item.attributes["list"].text().unwrap()),
+            ("list".to_owned(), attribute(&item.attributes["list"])),
         ])
     });
     let items = items.collect();
