@@ -82,8 +82,9 @@ pub async fn erase(
     out_of_time: &dyn Fn() -> bool,
 ) -> Result<(), Cause> {
     let partition = partition(project, subject);
-    note_latest(table, project, moment).await?;
-    let tombstone = write_tombstone(table, &partition, moment).await?;
+    raise(table, &latest_key(project), moment, latest_from(moment)).await?;
+    let tombstone_key = tombstone_key(&partition);
+    let tombstone = raise(table, &tombstone_key, moment, moment).await?;
     // So a deletion that is delivered again, as with others that took too long, does not begin anew.
     if tombstone.done.is_some_and(|done| done >= tombstone.until) {
         return Ok(());
@@ -110,7 +111,7 @@ pub async fn erase(
                 return Err(cause);
             }
             let pause = Tombstone { cursor: after, ..tombstone.clone() };
-            table.replace(&pause.item(&partition), tombstone.guard()).await.map_err(Replace::cause)?;
+            table.replace(&pause.item(&tombstone_key), tombstone.guard()).await.map_err(Replace::cause)?;
             return Err(Cause::Unstarted);
         }
     }
@@ -119,7 +120,7 @@ pub async fn erase(
     }
     let done = Tombstone { done: Some(tombstone.until), cursor: None, ..tombstone };
     // If somebody has moved it on in the meantime, that deletion looks through everything itself.
-    table.replace(&done.item(&partition), done.guard()).await.map_err(Replace::cause)?;
+    table.replace(&done.item(&tombstone_key), done.guard()).await.map_err(Replace::cause)?;
     Ok(())
 }
 
@@ -150,33 +151,13 @@ async fn erase_bundle(table: &impl Table, key: &Key, read: Option<&Attributes>, 
     Err(Cause::Contended)
 }
 
-/// The note of a deletion of a project, rounded up.
-fn latest_item(project: &str, moment: Timestamp) -> Item {
-    let rounded = moment.as_millis().div_euclid(LATEST_STEP).saturating_add(1).saturating_mul(LATEST_STEP);
-    let mut item = Item { key: latest_key(project), attributes: BTreeMap::new() };
-    item.number(MOMENT, Timestamp::from_millis_clamped(rounded).as_millis());
-    item
+/// A moment, rounded up as the note of a project's latest deletion has it.
+fn latest_from(moment: Timestamp) -> Timestamp {
+    let steps = moment.as_millis().div_euclid(LATEST_STEP).saturating_add(1);
+    Timestamp::from_millis_clamped(steps.saturating_mul(LATEST_STEP))
 }
 
-/// Makes sure that the note of a project's latest deletion says at least `moment`.
-async fn note_latest(table: &impl Table, project: &str, moment: Timestamp) -> Result<(), Cause> {
-    let (key, item) = (latest_key(project), latest_item(project, moment));
-    for attempt in 0..CONFLICTS_MAX {
-        pause_before(attempt).await;
-        let found = get_all(table, vec![key.clone()], None).await?;
-        let guard = match found.get(&key).and_then(moment_of) {
-            Some(present) if present >= moment => return Ok(()),
-            Some(present) => Guard::Equals(MOMENT, present.as_millis()),
-            None => Guard::Absent,
-        };
-        if table.replace(&item, guard).await.map_err(Replace::cause)? {
-            return Ok(());
-        }
-    }
-    Err(Cause::Contended)
-}
-
-/// What a tombstone says.
+/// What a tombstone says. The note of a project's latest deletion is one without a cursor.
 #[derive(Clone)]
 struct Tombstone {
     until: Timestamp,
@@ -191,8 +172,12 @@ impl Tombstone {
         Some(Self { until: moment_of(attributes)?, done, cursor })
     }
 
-    fn item(&self, partition: &str) -> Item {
-        let mut item = Item { key: tombstone_key(partition), attributes: BTreeMap::new() };
+    fn until(until: Timestamp) -> Self {
+        Self { until, done: None, cursor: None }
+    }
+
+    fn item(&self, key: &Key) -> Item {
+        let mut item = Item { key: key.clone(), attributes: BTreeMap::new() };
         item.number(MOMENT, self.until.as_millis());
         if let Some(done) = self.done {
             item.number(DONE, done.as_millis());
@@ -208,21 +193,21 @@ impl Tombstone {
     }
 }
 
-/// Makes sure that the tombstone says at least `moment`. Returns what it says.
-async fn write_tombstone(table: &impl Table, partition: &str, moment: Timestamp) -> Result<Tombstone, Cause> {
-    let key = tombstone_key(partition);
+/// Makes sure that a tombstone says at least `moment`; one that says less, or is not there, says `until` from now on.
+/// Returns what it says.
+async fn raise(table: &impl Table, key: &Key, moment: Timestamp, until: Timestamp) -> Result<Tombstone, Cause> {
     for attempt in 0..CONFLICTS_MAX {
         pause_before(attempt).await;
         let found = get_all(table, vec![key.clone()], None).await?;
-        let present = found.get(&key).and_then(Tombstone::read);
+        let present = found.get(key).and_then(Tombstone::read);
         let guard = present.as_ref().map_or(Guard::Absent, Tombstone::guard);
         let done = match present {
             Some(present) if present.until >= moment => return Ok(present),
             Some(present) => present.done,
             None => None,
         };
-        let next = Tombstone { until: moment, done, cursor: None };
-        if table.replace(&next.item(partition), guard).await.map_err(Replace::cause)? {
+        let next = Tombstone { done, ..Tombstone::until(until) };
+        if table.replace(&next.item(key), guard).await.map_err(Replace::cause)? {
             return Ok(next);
         }
     }
@@ -293,10 +278,11 @@ async fn latest<'a>(
     let Ok(found) = get_all(table, keys, None).await else { return HashMap::new() };
     let mut latest = HashMap::new();
     for project in projects {
-        match found.get(&latest_key(project)).and_then(moment_of) {
+        let key = latest_key(project);
+        match found.get(&key).and_then(moment_of) {
             Some(moment) => drop(latest.insert(project.to_owned(), moment)),
             // If it cannot be written, the next batch will try.
-            None => drop(table.replace(&latest_item(project, now), Guard::Absent).await),
+            None => drop(table.replace(&Tombstone::until(latest_from(now)).item(&key), Guard::Absent).await),
         }
     }
     latest

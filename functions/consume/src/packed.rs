@@ -252,15 +252,16 @@ impl Open {
         &mut self,
         table: &impl Table,
         cases: &mut [Case<'_>],
-        (bundle, positions): (Item, Vec<usize>),
+        bundle: &Item,
+        positions: &[usize],
         result: Insert,
     ) -> bool {
         match result {
             Insert::Done => {
-                let (number, bytes) = (self.log.next, bundle::log_bytes(&bundle, self.log.bytes));
+                let (number, bytes) = (self.log.next, bundle::log_bytes(bundle, self.log.bytes));
                 (self.log.next, self.log.bytes) = (number + 1, bytes);
                 for position in positions {
-                    let case = &mut cases[position];
+                    let case = &mut cases[*position];
                     case.outcome = Some(Outcome::Stored);
                     case.bundle = Some(bundle.key.clone());
                     let known = Known { origin: origin(case.message, case.event), number, is_new: true };
@@ -272,8 +273,8 @@ impl Open {
                 return true;
             }
             Insert::Failed(cause) => self.log.failed = Some(cause),
-            Insert::Refused(detail) => match positions[..] {
-                [position] => cases[position].dead(Reason::Unstorable, detail),
+            Insert::Refused(detail) => match positions {
+                [position] => cases[*position].dead(Reason::Unstorable, detail),
                 _ => self.apart = true,
             },
         }
@@ -306,12 +307,12 @@ pub async fn insert_packed(table: &impl Table, cases: &mut [Case<'_>], packing: 
             return;
         }
         pause_before(lost).await;
-        let (appends, open): (Vec<(Item, Vec<usize>)>, Vec<&mut Open>) = next.into_iter().unzip();
-        let bundles: Vec<Item> = appends.iter().map(|(bundle, _)| bundle.clone()).collect();
+        let (bundles, appended): (Vec<Item>, Vec<_>) =
+            next.into_iter().map(|((bundle, positions), one)| (bundle, (positions, one))).unzip();
         let results = insert_all(table, &bundles).await;
         let mut somebody_was_faster = false;
-        for ((one, append), result) in open.into_iter().zip(appends).zip(results) {
-            somebody_was_faster |= one.note(table, cases, append, result).await;
+        for ((bundle, (positions, one)), result) in bundles.iter().zip(appended).zip(results) {
+            somebody_was_faster |= one.note(table, cases, bundle, &positions, result).await;
         }
         lost += u32::from(somebody_was_faster);
     }
