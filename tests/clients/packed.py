@@ -21,8 +21,8 @@ def events_of(item):
         return [item]
     inflated = inflate(item["z"])
     if "ids" not in item:
-        folded = {name: json.dumps(value) for name, value in inflated.items()}
-        return [{name: value for name, value in item.items() if name != "z"} | folded]
+        expanded = {name: json.dumps(value) for name, value in inflated.items()}
+        return [{name: value for name, value in item.items() if name != "z"} | expanded]
     ids = inflate(item["ids"])["events"]
     if {item["n"], *map(len, inflated.values())} != {len(ids)}:
         raise ValueError(f"the bundle {item['pk']} {item['sk']} does not have as many of everything as events")

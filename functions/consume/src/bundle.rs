@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use shared::limits::{EVENT_ID_BYTES_MAX, RECEIPT_BYTES_MAX};
 
 use crate::compressed::{deflate, inflate};
-use crate::store::{EVENT_SORT, JSON_TEXTS, ORIGIN, unfold};
+use crate::store::{EVENT_SORT, JSON_TEXTS, ORIGIN, expand};
 use crate::table::{Attributes, Item, Key, Value};
 
 /// The most bundles of a log. What comes after them has items of its own, so that reading a log stays cheap.
@@ -267,7 +267,7 @@ pub fn unpack(key: Key, attributes: Attributes) -> Vec<(Key, Attributes)> {
     match Bundle::read(&key, &attributes) {
         Some(bundle) => bundle.events,
         None if number_of(&key.sk).is_some() => vec![(key, attributes)],
-        None => vec![(key, unfold(attributes))],
+        None => vec![(key, expand(attributes))],
     }
 }
 

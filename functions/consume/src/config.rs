@@ -66,17 +66,19 @@ impl Config {
 mod tests {
     use super::*;
 
+    /// Reads a configuration that is right but for one variable.
+    fn read(variable: &str, value: &str) -> Result<Config, ConfigError> {
+        Config::from_lookup(&|name| match name {
+            _ if name == variable => Some(value.to_owned()),
+            "RECEIVES_MAX" => Some("60".to_owned()),
+            "DEAD_LETTERS_RETENTION_DAYS" | "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" | "PACKED_PERIOD" => None,
+            _ => Some("name".to_owned()),
+        })
+    }
+
     #[test]
     fn the_retention_has_a_default_and_a_checked_range() {
-        let read = |days: &str| {
-            let days = days.to_owned();
-            Config::from_lookup(&move |name| match name {
-                "DEAD_LETTERS_RETENTION_DAYS" => Some(days.clone()),
-                "RECEIVES_MAX" => Some("60".to_owned()),
-                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" | "PACKED_PERIOD" => None,
-                _ => Some("name".to_owned()),
-            })
-        };
+        let read = |days| read("DEAD_LETTERS_RETENTION_DAYS", days);
         assert_eq!(read("").unwrap().dead_letters_retention, Duration::from_secs(90 * 86_400));
         assert_eq!(read("1").unwrap().dead_letters_retention, Duration::from_secs(86_400));
         for days in ["0", "3651", "-1", "a year"] {
@@ -86,14 +88,7 @@ mod tests {
 
     #[test]
     fn a_function_that_is_too_small_for_its_batches_is_refused_with_both_numbers() {
-        let read = |size: usize| {
-            Config::from_lookup(&move |name| match name {
-                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => Some(size.to_string()),
-                "RECEIVES_MAX" => Some("60".to_owned()),
-                "DEAD_LETTERS_RETENTION_DAYS" | "PACKED_PERIOD" => None,
-                _ => Some("name".to_owned()),
-            })
-        };
+        let read = |size: usize| read("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &size.to_string());
         let needed = memory::bound().div_ceil(1_048_576);
         assert!(read(needed).is_ok());
         let error = read(needed - 1).unwrap_err().to_string();
@@ -103,14 +98,7 @@ mod tests {
 
     #[test]
     fn too_few_receives_to_outlast_an_outage_are_refused_with_both_numbers() {
-        let read = |receives: &str| {
-            let receives = receives.to_owned();
-            Config::from_lookup(&move |name| match name {
-                "RECEIVES_MAX" => Some(receives.clone()),
-                "DEAD_LETTERS_RETENTION_DAYS" | "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" | "PACKED_PERIOD" => None,
-                _ => Some("name".to_owned()),
-            })
-        };
+        let read = |receives| read("RECEIVES_MAX", receives);
         assert!(read("60").is_ok());
         for receives in ["", "10", "58"] {
             let error = read(receives).unwrap_err().to_string();
@@ -120,15 +108,7 @@ mod tests {
 
     #[test]
     fn a_packed_period_that_is_none_is_refused_with_what_would_be_one() {
-        let read = |period: &str| {
-            let period = period.to_owned();
-            Config::from_lookup(&move |name| match name {
-                "PACKED_PERIOD" => Some(period.clone()),
-                "RECEIVES_MAX" => Some("60".to_owned()),
-                "DEAD_LETTERS_RETENTION_DAYS" | "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => None,
-                _ => Some("name".to_owned()),
-            })
-        };
+        let read = |period| read("PACKED_PERIOD", period);
         assert_eq!(read("").unwrap().packed_period, Period::NEVER);
         assert_eq!(read("always").unwrap().packed_period, Period::ALWAYS);
         let error = read("2027-01-01T00:30:00Z/").unwrap_err().to_string();

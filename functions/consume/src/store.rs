@@ -19,7 +19,7 @@ pub const ORIGIN: &str = "rcpt";
 /// The attributes that are JSON as its producer wrote it.
 pub const JSON_TEXTS: [&str; 3] = ["ctx", "data", "more"];
 /// The attribute that holds these where they are compressed, as one JSON object with their names.
-const FOLDED: &str = "z";
+const COMPRESSED: &str = "z";
 
 /// An event on its way into the table.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ pub fn key(message: &Message, event: &Event) -> Key {
 /// one.
 #[must_use]
 pub fn item(message: &Message, event: &Event) -> Item {
-    fold(plain(message, event))
+    compress(plain(message, event))
 }
 
 /// An event's item with its JSON as its producer wrote it.
@@ -129,7 +129,7 @@ pub fn plain(message: &Message, event: &Event) -> Item {
     item
 }
 
-fn fold(item: Item) -> Item {
+fn compress(item: Item) -> Item {
     if item.write_units() == 1 {
         return item;
     }
@@ -137,8 +137,8 @@ fn fold(item: Item) -> Item {
         item.attributes.iter().partition(|(name, _)| JSON_TEXTS.contains(*name));
     let members = json.iter().filter_map(|(name, value)| Some(format!("\"{name}\":{}", value.text()?)));
     let text = format!("{{{}}}", members.collect::<Vec<String>>().join(","));
-    let folded = Value::Bytes(deflate(text.as_bytes()));
-    attributes.insert(&FOLDED, &folded);
+    let compressed = Value::Bytes(deflate(text.as_bytes()));
+    attributes.insert(&COMPRESSED, &compressed);
     let attributes = attributes.into_iter().map(|(name, value)| (*name, value.clone())).collect();
     let small = Item { key: item.key.clone(), attributes };
     if small.write_units() < item.write_units() { small } else { item }
@@ -146,13 +146,13 @@ fn fold(item: Item) -> Item {
 
 /// The attributes of an event's item with its JSON as its producer wrote it. What cannot be read is left as it is.
 #[must_use]
-pub fn unfold(attributes: Attributes) -> Attributes {
-    let Some(Value::Bytes(bytes)) = attributes.get(FOLDED) else { return attributes };
+pub fn expand(attributes: Attributes) -> Attributes {
+    let Some(Value::Bytes(bytes)) = attributes.get(COMPRESSED) else { return attributes };
     let text = inflate(bytes);
     let json: Option<HashMap<String, Box<RawValue>>> = text.and_then(|text| serde_json::from_slice(&text).ok());
     let Some(json) = json else { return attributes };
     let mut attributes = attributes;
-    attributes.remove(FOLDED);
+    attributes.remove(COMPRESSED);
     attributes.extend(json.into_iter().map(|(name, raw)| (name, Value::Text(raw.get().to_owned()))));
     attributes
 }

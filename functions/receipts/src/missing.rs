@@ -57,8 +57,8 @@ pub fn read(items: &[&RawValue], arrival: &Arrival<'_>) -> Asked {
     asked
 }
 
-/// The indexes of those events of which nothing is there: no item, none in a bundle, no marker that one came first, and no deletion of the
-/// subject that would keep it out. `envelope` says whose events they are.
+/// The indexes of those events of which nothing is there: no item, none in a bundle, no marker that one came first, and
+/// no deletion of the subject that would keep it out. `envelope` says whose events they are.
 ///
 /// # Errors
 /// The table could not be read.
