@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use consume::table::{Key, Value};
 use shared::keys::{WRITE_KEY_SORT, write_key_attribute, write_key_hash, write_key_partition};
-use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use super::calls::KEYS;
@@ -17,7 +16,7 @@ use super::dynamo::{Row, has_messages};
 use super::lambda::Cloud;
 use super::mistakes::Mistake;
 use super::scenario::Scenario;
-use super::world::World;
+use super::world::{World, on_virtual_time};
 use super::{Promise, Violation, check, client, mapping, operator, stream};
 
 /// How long everything may take to drain once nothing goes wrong any more. A message that ends whoever reads it uses up
@@ -43,9 +42,7 @@ pub struct History {
 /// The code under test panics where nothing catches it.
 #[must_use]
 pub fn run(seed: u64, mistake: Option<Mistake>, tracing: bool) -> History {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime needs nothing but memory");
-    LocalSet::new().block_on(&runtime, live(seed, mistake, tracing))
+    on_virtual_time(live(seed, mistake, tracing))
 }
 
 async fn live(seed: u64, mistake: Option<Mistake>, tracing: bool) -> History {

@@ -10,9 +10,8 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use consume::period::Period;
 use consume::store::ORIGIN;
-use tokio::task::{JoinHandle, LocalSet};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::calls::Author;
@@ -22,7 +21,7 @@ use super::client::{self, Temper};
 use super::history::{LOOK_EVERY, is_drained, provision, start_cloud};
 use super::lambda::Cloud;
 use super::scenario::{Outage, Ramp, Scenario, Service};
-use super::world::World;
+use super::world::{World, on_virtual_time};
 use super::{Promise, Violation};
 
 /// What the simulation counts an ended environment as.
@@ -93,28 +92,19 @@ fn scenario() -> Scenario {
     let at = |minute: u32| MINUTE * minute;
     let (ramp, peak, throttled, refused) = (PHASES[0], PHASES[1], PHASES[2], PHASES[3]);
     Scenario {
-        receives_max: 60,
         consumers: 4,
         span: at(SENDING),
-        producers: 0,
-        calls_max: 0,
         outages: vec![
             Outage { service: Service::Table, from: at(throttled.0), to: at(throttled.1), hangs: false, share: 0.7 },
             Outage { service: Service::Queue, from: at(refused.0), to: at(refused.1), hangs: false, share: 1.0 },
         ],
-        trouble: 0.0,
-        crash: 0.0,
-        crash_in_quarantine: 0.0,
         consumers_crash: vec![
             Ramp { from: at(ramp.0), to: at(ramp.1), first: 0.0, last: 0.5 },
             Ramp { from: at(peak.0), to: at(peak.1), first: 0.5, last: 0.5 },
         ],
         duplicate: 0.001,
-        malice: 0.0,
         skew_max: 50,
-        redrives: 0,
-        large: false,
-        packing: Period::NEVER.into(),
+        ..Scenario::calm()
     }
 }
 
@@ -135,9 +125,7 @@ pub fn vero(minute: u32) -> f64 {
 /// The code under test panics where nothing catches it.
 #[must_use]
 pub fn replay(seed: u64, requests_per_second: f64) -> Incident {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime needs nothing but memory");
-    LocalSet::new().block_on(&runtime, live(seed, requests_per_second))
+    on_virtual_time(live(seed, requests_per_second))
 }
 
 /// What is counted while it goes on.

@@ -104,6 +104,28 @@ impl Scenario {
         }
     }
 
+    /// A history without producers and pollers of its own, in which nothing goes wrong by chance.
+    pub(crate) fn calm() -> Self {
+        Self {
+            receives_max: 60,
+            consumers: 0,
+            span: Duration::ZERO,
+            producers: 0,
+            calls_max: 0,
+            outages: vec![],
+            trouble: 0.0,
+            crash: 0.0,
+            consumers_crash: vec![],
+            crash_in_quarantine: 0.0,
+            duplicate: 0.0,
+            malice: 0.0,
+            skew_max: 0,
+            redrives: 0,
+            large: false,
+            packing: Period::NEVER.into(),
+        }
+    }
+
     /// How likely an invocation of `consume` is ended by chance at a time, of which so much is always so.
     pub(crate) fn consumers_crash(&self, always: f64, now: Duration) -> f64 {
         let ramps = self.consumers_crash.iter().filter(|ramp| (ramp.from..ramp.to).contains(&now));

@@ -336,3 +336,10 @@ impl Clock for Env {
         Timestamp::from_millis_clamped(self.world.millis() + self.skew)
     }
 }
+
+/// Runs something alone, in one thread and on a clock that moves only when everything waits.
+pub(crate) fn on_virtual_time<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime needs nothing but memory");
+    tokio::task::LocalSet::new().block_on(&runtime, work)
+}

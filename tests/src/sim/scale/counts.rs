@@ -1,25 +1,20 @@
 //! What `consume` asks of AWS for one full batch, counted.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use consume::erase::latest_key;
 use consume::table::Value as Stored;
 use serde_json::Value;
-use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use super::mapping::BATCH_MAX;
 use super::traffic::{Flow, Says, Sent, send};
-use super::trial::{SECOND, scenario};
-use crate::sim::chance::Chance;
+use super::trial::{SECOND, start};
 use crate::sim::dynamo::Row;
-use crate::sim::history::provision;
-use crate::sim::lambda::Cloud;
 use crate::sim::mapping::deliver;
 use crate::sim::model::Attempt;
 use crate::sim::throughput::{Limits, units};
-use crate::sim::world::World;
+use crate::sim::world::on_virtual_time;
 
 /// What one batch was, and what it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,16 +49,11 @@ pub struct Counted {
 pub fn count(says: Says, people: u64, packed: u64) -> Counted {
     let (project, lasts) = (0, SECOND);
     let flow = &Flow { who: "all", project, people, says, rate: 10.0 * packed as f64, packed, lasts };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime needs nothing but memory");
-    LocalSet::new().block_on(&runtime, deliver_once(flow))
+    on_virtual_time(deliver_once(flow))
 }
 
 async fn deliver_once(flow: &Flow) -> Counted {
-    let world = World::new(Chance::new(1), scenario(), false);
-    world.stormy.store(false, Ordering::Relaxed);
-    let cloud = Cloud::new(&world, None);
-    provision(&cloud);
+    let (world, cloud) = start();
     // As it is after a project's first batch.
     for project in ["one", "two"] {
         cloud.events.put(latest_key(project), Row::from([("until", Stored::Number(0))]));

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use consume::period::Period;
-use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use super::mapping;
@@ -17,7 +15,7 @@ use crate::sim::history::{is_drained, provision, start_cloud};
 use crate::sim::lambda::Cloud;
 use crate::sim::scenario::Scenario;
 use crate::sim::throughput::Limits;
-use crate::sim::world::World;
+use crate::sim::world::{World, on_virtual_time};
 use crate::sim::{Promise, Violation, check};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -99,27 +97,13 @@ impl Seen {
     }
 }
 
-/// A history in which nothing goes wrong by chance.
-pub(super) fn scenario() -> Scenario {
-    Scenario {
-        receives_max: 60,
-        // The queue is polled by the mapping of this module.
-        consumers: 0,
-        span: Duration::ZERO,
-        producers: 0,
-        calls_max: 0,
-        outages: vec![],
-        trouble: 0.0,
-        crash: 0.0,
-        consumers_crash: vec![],
-        crash_in_quarantine: 0.0,
-        packing: Period::NEVER.into(),
-        duplicate: 0.0,
-        malice: 0.0,
-        skew_max: 0,
-        redrives: 0,
-        large: false,
-    }
+/// The pipeline before a trial, in which nothing goes wrong but for the limits.
+pub(super) fn start() -> (Arc<World>, Rc<Cloud>) {
+    let world = World::new(Chance::new(1), Scenario::calm(), false);
+    world.stormy.store(false, Ordering::Relaxed);
+    let cloud = Cloud::new(&world, None);
+    provision(&cloud);
+    (world, cloud)
 }
 
 /// Runs a trial on virtual time.
@@ -128,17 +112,11 @@ pub(super) fn scenario() -> Scenario {
 /// A request is not answered 200.
 #[must_use]
 pub fn run(trial: &Trial) -> Seen {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime needs nothing but memory");
-    LocalSet::new().block_on(&runtime, live(trial))
+    on_virtual_time(live(trial))
 }
 
 async fn live(trial: &Trial) -> Seen {
-    let world = World::new(Chance::new(1), scenario(), false);
-    // Nothing goes wrong but for the limits.
-    world.stormy.store(false, Ordering::Relaxed);
-    let cloud = Cloud::new(&world, None);
-    provision(&cloud);
+    let (world, cloud) = start();
     cloud.events.throughput.measure(trial.events);
     cloud.letters.throughput.measure(trial.letters);
     cloud.queue.limit_in_flight(trial.in_flight_max);
