@@ -9,7 +9,7 @@ use std::time::Duration;
 use consume::dead_letter::{Letter, Stage, State, UNKNOWN_PROJECT, part_key};
 use consume::decode::Delivery;
 use consume::queue::{Deferral, Outgoing, Queue};
-use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value};
+use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value, as_read};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::civil::date;
 use serde_json::value::RawValue;
@@ -58,7 +58,7 @@ impl Memory {
 fn attributes(item: &Item) -> Attributes {
     let key = [("pk", &item.key.pk), ("sk", &item.key.sk)];
     let key = key.into_iter().map(|(name, text)| (name.to_owned(), Value::Text(text.clone())));
-    key.chain(item.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone()))).collect()
+    key.chain(as_read(&item.attributes)).collect()
 }
 
 impl Table for Memory {

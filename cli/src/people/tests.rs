@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use consume::bundle;
-use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value};
+use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value, as_read};
 use proptest::prelude::*;
 use shared::clock::Timestamp;
 use shared::outcome::Cause;
@@ -35,7 +35,7 @@ impl Memory {
         let events: Vec<(Key, Attributes)> =
             events.iter().map(|key| (key.clone(), self.0.remove(key).unwrap())).collect();
         let item = bundle::encode(key, 0, events.iter().map(|(key, attributes)| (key, attributes)));
-        let attributes = item.attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let attributes = as_read(&item.attributes);
         self.0.insert(item.key, attributes);
     }
 

@@ -276,6 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::table::as_read;
 
     fn key(sk: &str) -> Key {
         Key { pk: "dev#ann".to_owned(), sk: sk.to_owned() }
@@ -295,7 +296,7 @@ mod tests {
     }
 
     fn owned(item: &Item) -> Attributes {
-        item.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        as_read(&item.attributes)
     }
 
     proptest! {

@@ -448,6 +448,7 @@ pub fn part_key(head: &Key, number: usize) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::as_read;
 
     fn letter(body: String) -> Letter {
         letter_in(String::new(), body)
@@ -510,9 +511,7 @@ mod tests {
         let now = Timestamp::from_millis(1_700_000_100_000).unwrap();
         let letter = letter("hello".into());
         let item = letter.items(now, Duration::ZERO).pop().unwrap();
-        let head = |item: &Item| -> Attributes {
-            item.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
-        };
+        let head = |item: &Item| as_read(&item.attributes);
         let redrive = Redrive { pk: item.key.pk.clone(), sk: item.key.sk.clone(), round: 1 };
         assert_eq!(letter.again(&head(&item), &redrive, now), None, "it has not been sent round");
 
@@ -535,10 +534,7 @@ mod tests {
         let now = Timestamp::from_millis(1_700_000_100_000).unwrap();
         let letter = letter("é".repeat(DEAD_LETTER_PART_BYTES_MAX));
         let items = letter.items(now, Duration::ZERO);
-        let read = |item: &Item| {
-            let attributes = item.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-            Head::read(&item.key, &attributes)
-        };
+        let read = |item: &Item| Head::read(&item.key, &as_read(&item.attributes));
         let (main, parts) = items.split_last().unwrap();
         assert!(parts.iter().all(|part| read(part).is_none()));
         let head = read(main).unwrap();

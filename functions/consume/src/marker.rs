@@ -185,7 +185,7 @@ mod tests {
         }
         let item = marker.item(&claim(0, "x"));
         assert!(item.bytes() < 4_096, "{}", item.bytes());
-        let attributes = item.attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let attributes = crate::table::as_read(&item.attributes);
         assert_eq!(Marker::read(&attributes), Some(marker));
     }
 }

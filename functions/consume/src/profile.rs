@@ -257,7 +257,7 @@ mod tests {
             Some(r#"{"big":[12345678901234567890,1,0],"gone":[null,1,0],"n":[1.50,1,0],"o":[{ "x":1 },1,0]}"#)
         );
         assert_eq!(item.attributes["events"].text(), Some(r#"["e"]"#));
-        let attributes = item.attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let attributes = crate::table::as_read(&item.attributes);
         assert_eq!(Profile::read(&attributes), Some((profile, 7)));
     }
 

@@ -105,6 +105,12 @@ impl Item {
 /// The attributes of an item that was read. Names are not ours alone: others may have added some.
 pub type Attributes = HashMap<String, Value>;
 
+/// Attributes that were written, as a read gives them back: for what stands in for a table.
+#[must_use]
+pub fn as_read(written: &BTreeMap<&'static str, Value>) -> Attributes {
+    written.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
 /// A part of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {

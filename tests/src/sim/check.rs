@@ -6,10 +6,10 @@ use consume::bundle::unpack;
 use consume::dead_letter::{attribute, part_key};
 use consume::erase::ERASED;
 use consume::store::{EVENT_SORT, ORIGIN};
-use consume::table::{Key, Value};
+use consume::table::{Key, Value, as_read};
 
 use super::calls::Nature;
-use super::dynamo::{Row, attributes};
+use super::dynamo::Row;
 use super::lambda::Cloud;
 use super::model::{Occurrence, People};
 use super::world::{Carried, Notes};
@@ -99,7 +99,7 @@ fn unpacked(rows: &BTreeMap<Key, Row>, findings: &mut Vec<Violation>) -> BTreeMa
             all.insert(key.clone(), row.clone());
             continue;
         }
-        for (key, event) in unpack(key.clone(), attributes(row)) {
+        for (key, event) in unpack(key.clone(), as_read(row)) {
             let of_event = |name: &'static str| Some((name, event.get(name)?.clone()));
             let row: Row = NAMES.into_iter().filter_map(of_event).collect();
             // What is compressed and cannot be read has others.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use consume::bundle::unpack;
-use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value};
+use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value, as_read};
 use ingest::auth::{KeyLookup, LookupError, Owner};
 use ingest::queue::Entry;
 use ingest::spill::{SpillError, SpillStore};
@@ -152,11 +152,7 @@ impl SimTable {
 
 /// The events of an item, in a bundle or as the item itself.
 fn events_of(item: &Item) -> Vec<(Key, Attributes)> {
-    unpack(item.key.clone(), attributes(&item.attributes))
-}
-
-pub(crate) fn attributes(row: &Row) -> Attributes {
-    row.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    unpack(item.key.clone(), as_read(&item.attributes))
 }
 
 /// A table as an environment calls it.
@@ -216,7 +212,7 @@ impl Table for TablePort {
         let got = self.env.call(Service::Table, "get", move || {
             let rows = table.rows();
             let wanted = |row: &Row| {
-                let mut found = attributes(row);
+                let mut found = as_read(row);
                 found.retain(|name, _| only.is_none_or(|only| only == name));
                 found
             };
@@ -240,7 +236,7 @@ impl Table for TablePort {
             let rows = table.rows();
             let of_partition = rows.range((from.clone(), Bound::Unbounded));
             let matching = of_partition.take_while(|(key, _)| key.pk == pk && key.sk.starts_with(&prefix));
-            let mut matching = matching.map(|(key, row)| (key.clone(), attributes(row)));
+            let mut matching = matching.map(|(key, row)| (key.clone(), as_read(row)));
             let items = matching.by_ref().take(PAGE).collect();
             Page { items, is_last: matching.next().is_none() }
         });
@@ -253,7 +249,7 @@ impl Table for TablePort {
         let page = self.env.call(Service::Table, "scan", move || {
             let rows = table.rows();
             let behind = rows.range((from.clone(), Bound::Unbounded));
-            behind.take(PAGE).map(|(key, row)| (key.clone(), attributes(row))).collect()
+            behind.take(PAGE).map(|(key, row)| (key.clone(), as_read(row))).collect()
         });
         page.await.map_err(cause)
     }

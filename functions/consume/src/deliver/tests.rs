@@ -10,7 +10,7 @@ use shared::clock::ManualClock;
 use super::*;
 use crate::incoming::SpilledRecord;
 use crate::queue::{Deferral, Outgoing};
-use crate::table::{Attributes, Guard, Insert, Item, Key, Page, Replace};
+use crate::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, as_read};
 
 /// A table that panics over events with `killer` in their key, refuses those with `refused`, and never takes lists with
 /// `stuck` in theirs. Whoever inserts lets others go first.
@@ -18,7 +18,7 @@ use crate::table::{Attributes, Guard, Insert, Item, Key, Page, Replace};
 struct Memory(Mutex<BTreeMap<Key, Item>>);
 
 fn attributes(item: &Item) -> Attributes {
-    item.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    as_read(&item.attributes)
 }
 
 impl Table for &Memory {
