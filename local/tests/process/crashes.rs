@@ -92,13 +92,14 @@ async fn what_was_acknowledged_survives_deaths_of_environments() {
         (0..2).map(|number| produce(pipeline.api(), format!("p{number}"), Arc::clone(&stop))).collect();
     let mut killed = [("ingest", 0), ("consume", 0)];
     for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
         for (function, count) in &mut killed {
             if let Some((pid, _)) = environments(&sqs).iter().find(|(_, name)| name == function) {
                 signal(*pid, Signal::KILL);
                 *count += 1;
             }
         }
+        // The producers, who send again, meet the death of each, the last one too.
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(killed.iter().all(|(_, count)| *count > 3), "{killed:?}");
     stop.store(true, Ordering::SeqCst);
