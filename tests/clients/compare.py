@@ -4,7 +4,18 @@ import json
 import re
 from datetime import datetime, timedelta, timezone
 
-from stored import PROJECT, SOURCE, expect, is_event
+from expected import without_null
+from stored import (
+    PROJECT,
+    SOURCE,
+    event_id,
+    expect,
+    home_of,
+    identities,
+    is_event,
+    subject_of,
+    without_identities,
+)
 
 PROFILE = "PROFILE"
 TOMBSTONE = "DELETED"
@@ -13,22 +24,31 @@ SECTIONS = ("traits", "tags", "groups", "subscription")
 
 
 class Holdings:
-    """Everything that the events table holds, by subject."""
+    """Everything that the events table holds: events by whom they are about and by their ids, the rest by partition."""
 
     def __init__(self, items):
-        self._by_subject = {}
+        self._by_home, self._by_subject, self._by_id = {}, {}, {}
         for item in items:
-            project, _, subject = item["pk"].partition("#")
-            if project == PROJECT and not subject.startswith("SEEN#"):
-                self._by_subject.setdefault(subject, {})[item["sk"]] = item
+            if item["pk"].partition("#")[0] != PROJECT or home_of(item).startswith("SEEN#"):
+                continue
+            if is_event(item):
+                key = item["sk"], item["pk"]
+                self._by_subject.setdefault(subject_of(item), {})[key] = item
+                self._by_id.setdefault(event_id(item), {})[key] = item
+            else:
+                self._by_home.setdefault(home_of(item), {})[item["sk"]] = item
 
     def events(self, subject):
-        items = self._by_subject.get(subject, {})
-        return [item for _, item in sorted(items.items()) if is_event(item)]
+        """The events that are about a subject, whichever partitions they are in."""
+        return [item for _, item in sorted(self._by_subject.get(subject, {}).items())]
+
+    def with_id(self, id_of_event):
+        """Every item of an event, found by the event's own id."""
+        return [item for _, item in sorted(self._by_id.get(id_of_event, {}).items())]
 
     def profile(self, subject):
         """The profile's values without their times; `None` if there is none."""
-        item = self._by_subject.get(subject, {}).get(PROFILE)
+        item = self._by_home.get(subject, {}).get(PROFILE)
         if item is None:
             return None
         values = {}
@@ -41,7 +61,7 @@ class Holdings:
         return values
 
     def is_deleted(self, subject):
-        items = self._by_subject.get(subject, {})
+        items = self._by_home.get(subject, {})
         return TOMBSTONE in items and "deleted" in items.get(PROFILE, {})
 
 
@@ -68,6 +88,13 @@ def as_key(millis):
 
 def expect_event(wanted, item):
     """The item says all that was sent, and nothing else."""
+    expect_said(wanted, item)
+    found, carried = identities(item), wanted.identities()
+    expect(found == carried, f"the ids of {item['pk']} {item['sk']} are {sorted(found)} and not {sorted(carried)}")
+
+
+def expect_said(wanted, item):
+    """The item says all that was sent, and nothing else; but not whom it is about, which a retry may say anew."""
     where = f"{item['pk']} {item['sk']}"
     received = int(item["recv"])
     client = None if wanted.time is None else moment(wanted.time)
@@ -79,7 +106,7 @@ def expect_event(wanted, item):
         "target": wanted.target,
         "data": wanted.data,
         "ctx": wanted.context,
-        "more": wanted.more,
+        "more": without_identities(wanted.more),
         "src": SOURCE,
         "time": min(corrected, received),
         "sent": sent,
@@ -89,14 +116,14 @@ def expect_event(wanted, item):
         if name in ("data", "ctx", "more") and found is not None:
             found = json.loads(found)
         if name == "more" and found is not None:
-            found = {key: member for key, member in found.items() if member is not None} or None
+            found = without_null(without_identities(found))
         expect(found == value, f"{name} of {where} is {found!r} and not {value!r}")
     expect(item.get("rcpt"), f"{where} does not say which request it came from")
-    extra = set(item) - set(fields) - {"pk", "sk", "recv", "rcpt"}
+    extra = set(item) - set(fields) - {"pk", "sk", "recv", "rcpt", "user"}
     expect(not extra, f"{where} has attributes that nobody sent: {sorted(extra)}")
-    _, time, event_id = item["sk"].split("#", 2)
+    time, own_id = item["sk"].split("#", 2)[1:]
     expect(time == as_key(received if client is None else client), f"the time in the key of {where} is wrong")
-    expect(wanted.event_id in (None, event_id), f"{where} has not the id {wanted.event_id!r}")
+    expect(wanted.event_id in (None, own_id), f"{where} has not the id {wanted.event_id!r}")
 
 
 def expect_profile(wanted, holdings):

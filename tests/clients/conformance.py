@@ -24,14 +24,12 @@ from client_runs import run_client
 from compare import Holdings
 from environment import Environment
 from judge import Problems, judge_calls, judge_fault
-from local_pipeline import Failure, LocalPipeline, wait_for
+from local_pipeline import Failure, LocalPipeline
 from plans import FAULTS, clients
-from stored import EVENTS_QUEUE, Tables, expect, queues
+from stored import Tables, expect, queues, settle
 
 # The whole script, so that a hang anywhere ends it.
 TOTAL_SECONDS = 300
-# From the last answer until the last event is in the table.
-SETTLE_SECONDS = 60
 # As many clients at the same time as machines that test have cores.
 CLIENTS_AT_A_TIME = 2
 # More than the 256 KiB that an event may have.
@@ -57,18 +55,6 @@ def refusals(api):
         body = {"success": False, "status": int(status), "code": code, "message": "Try again after a moment."}
         answers[status] = ([("Content-Type", "application/json"), ("Retry-After", "1")], json.dumps(body).encode())
     return answers
-
-
-def settle(sqs):
-    """Waits until every message has found its fate: nothing waits in the queue, nothing is under way."""
-    url = sqs.get_queue_url(QueueName=EVENTS_QUEUE)["QueueUrl"]
-    kinds = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-
-    def empty():
-        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=kinds)["Attributes"]
-        return all(counts[kind] == "0" for kind in kinds)
-
-    wait_for("an empty queue", empty, SETTLE_SECONDS, pause=0.2)
 
 
 def run_clients(plans, environment, api):

@@ -1,4 +1,4 @@
-"""The tables that a run prints, and that docs/CLIENTS.md holds between two comments."""
+"""The tables that a run prints, and that docs/CLIENTS.md holds, those of each suite between two comments."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from stored import expect
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "CLIENTS.md"
 BEGIN = "<!-- tables: written by tests/clients/run.py --write -->"
+BROWSER_BEGIN = "<!-- table of the browser: written by tests/clients/run.py --write -->"
 END = "<!-- end of tables -->"
 
 
@@ -36,14 +37,14 @@ def tables(call_rows, fault_rows, shape_rows):
     return "\n\n".join(parts)
 
 
-def expect_same(text, write):
+def expect_same(text, write, begin=BEGIN):
     """Fails if the page has other tables; with `write`, writes these into it."""
     page = PAGE.read_text()
-    before, begin, rest = page.partition(BEGIN)
-    held, end, after = rest.partition(END)
-    expect(begin and end, f"{PAGE.name} lacks the comments around the tables")
+    before, found_begin, rest = page.partition(begin)
+    held, found_end, after = rest.partition(END)
+    expect(found_begin and found_end, f"{PAGE.name} lacks the comments around the tables")
     if write:
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+        PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{END}{after}")
         return
     lines, found = held.strip().splitlines(), text.splitlines()
     differing = [line for line in found if line not in lines] + [line for line in lines if line not in found]

@@ -52,18 +52,27 @@ class Environment:
                 run([sys.executable, "-m", "venv", "--clear", str(self.folder / name)])
             pip = [str(self.python(name)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             run([*pip, "-r", str(HERE / requirements)])
-        self._install_node()
+        self._install_node("node")
+        self._install_node("browser")
         manifest = str(HERE / "segment-rust" / "Cargo.toml")
         run(["cargo", "build", "--locked", "--manifest-path", manifest, "--target-dir", str(self.target)])
 
-    def _install_node(self):
+    def browser_library(self):
+        """The package of the browser's library."""
+        return self.folder / "browser" / "node_modules" / "@segment" / "analytics-next"
+
+    def browser_command(self, chromium):
+        """How to run the browser that is told what to do."""
+        return ["node", str(self.folder / "browser" / "visit.mjs"), chromium]
+
+    def _install_node(self, name):
         version = run(["node", "--version"]).strip()
         if int(version.removeprefix("v").partition(".")[0]) < NODE_MAJOR_MIN:
             sys.exit(f"node is {version}, and the libraries need {NODE_MAJOR_MIN}")
         # The scripts lie beside what is installed, since that is where Node looks for it.
-        folder = self.folder / "node"
+        folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        for file in (HERE / "node").iterdir():
+        for file in (HERE / name).iterdir():
             if file.is_file():
                 shutil.copy(file, folder)
         lock = (folder / "package-lock.json").read_bytes()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 # The members of a Segment call that have an attribute, or the key, to themselves; all others are kept in `more`.
 SEGMENT_TAKEN = {"type", "messageId", "timestamp", "originalTimestamp", "sentAt", "context", "writeKey"}
 SEGMENT_KINDS = {"track", "identify", "page", "screen", "group", "alias"}
+# The paths of the browser's library.
+SEGMENT_LETTERS = {kind[0]: kind for kind in SEGMENT_KINDS}
 VERO_KEYS = {"auth_token", "tracking_api_key"}
 
 
@@ -31,6 +33,11 @@ class Expected:
     # What the profile must hold besides: attribute -> value.
     profile: dict = field(default_factory=dict)
 
+    def identities(self):
+        """The ids of whom it is about."""
+        more = self.more or {}
+        return {self.subject, text_of(more.get("userId")), text_of(more.get("anonymousId"))} - {None}
+
 
 def without_null(members):
     """The members that are not null, which means the same as being absent; `None` if there are none."""
@@ -44,7 +51,8 @@ def text_of(identity):
 
 def of_segment(path, body):
     """What a request of Segment's API must leave."""
-    single = path.rstrip("/").rpartition("/")[2]
+    last = path.rstrip("/").rpartition("/")[2]
+    single = SEGMENT_LETTERS.get(last, last)
     if single in SEGMENT_KINDS:
         return [of_item(single, body, {})]
     envelope = {name: body.get(name) for name in ("context", "integrations", "sentAt")}

@@ -2,6 +2,8 @@
 
 The faults hit, one after the other, the requests that carry a certain text: the first event's own id. So it does not
 matter for the count how a library spreads its other events over requests.
+
+A browser's requests can be hit by the user whom they name instead: an event may name another when it is sent again.
 """
 
 import gzip
@@ -18,8 +20,12 @@ from urllib.parse import urlsplit
 
 # What can become of a request. The numbers are answers of the proxy, and the request then never reaches the pipeline.
 PASS, CUT_BEFORE, CUT_AFTER, SLOW = "pass", "cut before", "cut after", "slow"
+# It reaches the pipeline, but the answer waits until the test lets it go, and is then cut.
+HELD = "held"
 # A client that has no time-out of its own is cut off after this.
 HELD_SECONDS = 12
+# How often a held answer is looked after.
+LET_GO_SECONDS = 0.02
 # More than the pipeline may take for an answer by its own limits.
 FORWARD_SECONDS = 30
 # Larger than any body that a test sends.
@@ -102,10 +108,13 @@ class FaultProxy:
                 return
             request.attempt = self._attempts
             self._attempts += 1
-            if request.attempt < len(self.faults):
-                request.done = self.faults[request.attempt]
-            elif self.forever and self.faults:
-                request.done = self.faults[-1]
+            request.done = self.fate(request)
+
+    def fate(self, request):
+        """What becomes of a request that carries the marked event."""
+        if request.attempt < len(self.faults):
+            return self.faults[request.attempt]
+        return self.faults[-1] if self.forever and self.faults else PASS
 
     def forward(self, request):
         """Hands a request on; returns the pipeline's status, headers and body."""
@@ -127,6 +136,35 @@ class FaultProxy:
             connection.close()
 
 
+class UserFaultProxy(FaultProxy):
+    """A proxy whose faults hit the marked event as long as it names certain users, `None` for nobody."""
+
+    def __init__(self, target, refusals, marker, faults_by_user):
+        super().__init__(target, refusals, marker=marker)
+        self.faults_by_user = faults_by_user
+        self._let_go = {user: threading.Event() for user in faults_by_user}
+
+    def fate(self, request):
+        return self.faults_by_user.get(user_of(request), PASS)
+
+    def let_go(self, user):
+        """Cuts the held answers to requests with this user, those to come at once."""
+        self._let_go[user].set()
+
+    def is_let_go(self, request):
+        return self._let_go[user_of(request)].is_set()
+
+    def close(self):
+        for user in self._let_go:
+            self.let_go(user)
+        super().close()
+
+
+def user_of(request):
+    """The user that a request with a single call names; `None` for nobody."""
+    return request.json().get("userId")
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One connection, which serves one request: a reused one could be cut by chance, and the client would try again."""
 
@@ -139,12 +177,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if request.done == CUT_BEFORE:
             self._cut()
-        elif request.done in (PASS, CUT_AFTER, SLOW):
+        elif request.done in (PASS, CUT_AFTER, SLOW, HELD):
             status, headers, body = self.proxy.forward(request)
             if request.done == PASS:
                 self._answer(status, headers, body)
             elif request.done == CUT_AFTER:
                 self._cut()
+            elif request.done == HELD:
+                self._hold_until_let_go(request)
             else:
                 self._hold()
         else:
@@ -185,6 +225,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _hold(self):
         """Answers nothing until the client has gone, or for as long as a test may take."""
         select.select([self.connection], [], [], HELD_SECONDS)
+        self._cut()
+
+    def _hold_until_let_go(self, request):
+        """Cuts the connection when the test lets it go, unless the client has gone before."""
+        deadline = time.monotonic() + HELD_SECONDS
+        while not self.proxy.is_let_go(request) and time.monotonic() < deadline:
+            gone, _, _ = select.select([self.connection], [], [], LET_GO_SECONDS)
+            if gone:
+                break
         self._cut()
 
     def log_message(self, *_):

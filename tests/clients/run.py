@@ -16,7 +16,9 @@ sys.dont_write_bytecode = True
 from environment import HERE, Environment
 
 # What is run, and how long it may take. Each ends itself earlier; this is for the case that it cannot.
-SUITES = [("conformance.py", 320), ("segment_python.py", 150)]
+SUITES = [("conformance.py", 320), ("segment_python.py", 150), ("browser.py", 150)]
+# Those that run several libraries, and write what becomes of their events into docs/CLIENTS.md.
+TABULATED = {"conformance.py", "browser.py"}
 
 
 def main():
@@ -36,7 +38,7 @@ def main():
     for script, seconds in SUITES:
         print(f"\n--- {script}", flush=True)
         command = [environment.python("segment-python-2.4.0"), HERE / script, "--local", local]
-        if script == "conformance.py":
+        if script in TABULATED:
             command += ["--env", environment.folder, *(["--write"] if arguments.write else [])]
         try:
             status = subprocess.run(

@@ -34,6 +34,7 @@ from stored import (
     expect_profiles,
     expect_stored,
     key_of,
+    place_of,
 )
 
 # The whole script, so that a hang anywhere ends it.
@@ -183,7 +184,7 @@ def kill_and_restart(run, sent, killed):
     begun = time.monotonic()
     run.pipeline.start()
     run.connect()
-    found = {key(item) for item in run.tables.scan()[0]}
+    found = {place_of(item) for item in run.tables.scan()[0]}
     waiting = sum(key_of(call) not in found for call in answered)
     say(
         f"kill: -9 after {len(answered)} of {CALLS_A_KILL} answers took {children} children along; ready again after "

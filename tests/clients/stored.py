@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 import boto3
 from boto3.dynamodb.conditions import Key
 from botocore.config import Config
-from local_pipeline import Failure
+from local_pipeline import Failure, wait_for
 from packed import events_of
 
 EVENTS_TABLE = "holdfast-EventsTable"
@@ -18,6 +18,11 @@ PROJECT = "dev"
 SOURCE = "default"
 # The members of a call that have an attribute, or the key, to themselves; all others are kept in `more`.
 TAKEN = {"type", "event", "name", "properties", "traits", "messageId", "timestamp", "context", "groupId", "previousId"}
+
+# The members of a call that say whom it is about.
+IDENTITIES = {"userId", "anonymousId"}
+# From the last answer until the last event is in the table.
+SETTLE_SECONDS = 60
 
 # The stand-ins take any credentials. Every call has a deadline, and a call that fails is tried once more.
 AWS = {
@@ -52,8 +57,39 @@ def subject(call):
 
 
 def key_of(call):
-    """The key under which a call's event must be found."""
-    return f"{PROJECT}#{subject(call)[0]}", f"E#{key_time(call['timestamp'])}#{call['messageId']}"
+    """Whom a call's event must be about, and the sort key under which it must be found."""
+    return subject(call)[0], f"E#{key_time(call['timestamp'])}#{call['messageId']}"
+
+
+def home_of(item):
+    """The id whose partition holds an item."""
+    return item["pk"].partition("#")[2]
+
+
+def subject_of(item):
+    """Whom an event is about: the user that it names, else the id whose partition holds it."""
+    return item.get("user") or home_of(item)
+
+
+def place_of(item):
+    """The same of an event as `key_of` says of its call."""
+    return subject_of(item), item["sk"]
+
+
+def event_id(item):
+    """An event's own id."""
+    return item["sk"].split("#", 2)[2]
+
+
+def identities(item):
+    """The ids that an event carries, wherever they stand: in its partition, in an attribute, or beside what it says."""
+    more = json.loads(item.get("more") or "{}")
+    return {home_of(item), item.get("user"), *map(more.get, IDENTITIES)} - {None, ""}
+
+
+def without_identities(more):
+    """What a call says beside all that has a place of its own; `None` if that is nothing."""
+    return {name: value for name, value in (more or {}).items() if name not in IDENTITIES} or None
 
 
 def is_event(item):
@@ -124,28 +160,39 @@ def queues(endpoint):
     return boto3.client("sqs", endpoint_url=endpoint, **AWS)
 
 
+def settle(sqs):
+    """Waits until every message has found its fate: nothing waits in the queue, nothing is under way."""
+    url = sqs.get_queue_url(QueueName=EVENTS_QUEUE)["QueueUrl"]
+    kinds = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+
+    def empty():
+        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=kinds)["Attributes"]
+        return all(counts[kind] == "0" for kind in kinds)
+
+    wait_for("an empty queue", empty, SETTLE_SECONDS, pause=0.2)
+
+
 def expect_exactly_once(calls, events):
     """Every call has exactly one item, under its own key, and there is no other."""
     expected = sorted(key_of(call) for call in calls)
-    found = sorted((item["pk"], item["sk"]) for item in events)
+    found = sorted(place_of(item) for item in events)
     expect(len(set(expected)) == len(expected), "the test sends two calls with one key")
     missing, strange = set(expected) - set(found), set(found) - set(expected)
     expect(not missing, f"{len(missing)} events are missing, {min(missing, default='')} is the first")
     expect(not strange, f"{len(strange)} events are there that nobody sent, {min(strange, default='')} is the first")
-    ids = [sk.split("#", 2)[2] for _, sk in found]
+    ids = [event_id(item) for item in events]
     expect(len(set(ids)) == len(ids) == len(calls), "an event is there more than once")
 
 
 def expect_stored(calls, items):
     """The item of each call says what the call said, field by field."""
-    by_key = {(item["pk"], item["sk"]): item for item in items}
+    by_key = {place_of(item): item for item in items}
     for call in calls:
         expect_fields(call, by_key[key_of(call)])
 
 
 def expect_fields(call, item):
     """The item says what the call said, field by field."""
-    _, member = subject(call)
     data = call.get("traits") if call["type"] in ("identify", "group") else call.get("properties")
     expected = {
         "kind": call["type"],
@@ -153,7 +200,7 @@ def expect_fields(call, item):
         "target": call.get("groupId", call.get("previousId")),
         "data": data,
         "ctx": call["context"],
-        "more": present({name: value for name, value in call.items() if name not in TAKEN | {member}}),
+        "more": present({name: value for name, value in call.items() if name not in TAKEN | IDENTITIES}),
         "src": SOURCE,
     }
     for name, value in expected.items():
@@ -161,8 +208,10 @@ def expect_fields(call, item):
         if name in ("data", "ctx", "more") and found is not None:
             found = json.loads(found)
         if name == "more" and found is not None:
-            found = present(found)
+            found = present(without_identities(found))
         expect(found == value, f"{name} of {item['sk']} is {found!r} and not {value!r}")
+    carried = {call[name] for name in IDENTITIES if call.get(name)}
+    expect(identities(item) == carried, f"the ids of {item['sk']} are {identities(item)} and not {carried}")
     expect(item.get("rcpt"), f"{item['sk']} does not say which request it came from")
     expect_times(call, item)
 
@@ -185,11 +234,11 @@ def expect_profiles(calls, events, profiles, exact):
     `exact` compares the times as well. A call that was sent twice may have either of two: the correction for the
     client's clock is measured by every request anew.
     """
-    times = {item["sk"].split("#", 2)[2]: int(item["time"]) for item in events}
+    times = {event_id(item): int(item["time"]) for item in events}
     expected = {}
     identifies = [call for call in calls if call["type"] == "identify"]
     for call in sorted(identifies, key=lambda call: millis(call["timestamp"])):
-        registers = expected.setdefault(key_of(call)[0], {})
+        registers = expected.setdefault(f"{PROJECT}#{subject(call)[0]}", {})
         for name, value in call["traits"].items():
             registers[name] = [value, times[call["messageId"]] if exact else None, call["messageId"]]
     expect(set(profiles) == set(expected), f"there are profiles of {sorted(profiles)}, not {sorted(expected)}")
