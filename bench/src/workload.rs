@@ -188,6 +188,7 @@ fn envelope(project: &str) -> Message {
         verified: true,
         write_key_hash: None,
         lists_items: false,
+        list_key: String::new(),
         events: vec![],
         refused: vec![],
     }
@@ -204,7 +205,9 @@ pub fn packed_messages(project: &str, body: &str) -> anyhow::Result<Vec<String>>
     let mut envelope = envelope(project);
     // Each request has its own, as long as that of any other.
     envelope.receipt = format!("018bcfe568{}", shared::keys::hash(&["request", body]));
-    envelope.lists_items = Receipt::issue(&envelope, &parsed.events, &[]).is_short;
+    let issued = Receipt::issue(&envelope, &parsed.events, &[], || RECEIPT.to_owned());
+    envelope.lists_items = issued.list_key.is_some();
+    envelope.list_key = issued.list_key.unwrap_or_default();
     let entries = ingest::pack::pack(&envelope, parsed.events, vec![], MESSAGE_BYTES_TARGET);
     Ok(entries.into_iter().map(|entry| entry.body).collect())
 }

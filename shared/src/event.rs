@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
+use crate::json::{Members, ObjectWriter, string_text};
 
 /// What a producer's call says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -78,8 +79,15 @@ pub struct Event {
     pub identity: Identity,
     /// What the call says.
     pub kind: Kind,
-    /// Whom it is about: a user id, else an anonymous id, else an e-mail address.
+    /// Whom it is about: a user id, else the device, else an e-mail address.
     pub subject: String,
+    /// The device that it happened on: Segment's `anonymousId`, or the e-mail address of a call of Vero's that names nobody
+    /// else. `None` if the call has none, or if the source of the call lives with the user (see [`Event::live_with_user`]).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub device: Option<String>,
+    /// An e-mail address that the call gives to its subject. Events that name nobody but that address are the subject's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub address: Option<String>,
     /// The event's name (track), or the name of the page or screen.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
@@ -105,6 +113,45 @@ pub struct Event {
     pub timestamp: Timestamp,
 }
 
+impl Event {
+    /// The id whose partition holds the event: its device, else its subject.
+    ///
+    /// It follows from nothing that a producer fills in between two tries. A browser's library names the user when it
+    /// sends an event, and not when the event happens; so a retry can name another user, but never another device.
+    #[must_use]
+    pub fn home(&self) -> &str {
+        self.device.as_deref().unwrap_or(&self.subject)
+    }
+
+    /// Whether the event names nobody: all that is known is the device.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.device.as_ref() == Some(&self.subject)
+    }
+
+    /// Takes the device out of an event that names a user. Sources whose `anonymousId` is no device are set to this: one
+    /// constant for all their users would be one home for all of them.
+    ///
+    /// What was the device stays among [`Event::extra`], as its producer sent it.
+    pub fn live_with_user(&mut self) {
+        let Some(device) = self.device.take_if(|device| *device != self.subject) else { return };
+        let mut extra = ObjectWriter::default();
+        let device = string_text(&device);
+        let rest = self.extra.as_ref().and_then(|extra| Members::parse(extra.get()).ok()).unwrap_or_default();
+        if let Ok(device) = RawValue::from_string(device) {
+            extra.member("anonymousId", &device);
+        }
+        rest.iter().filter(|(name, _)| *name != "anonymousId").for_each(|(name, value)| extra.member(name, value));
+        self.extra = extra.finish();
+    }
+
+    /// The other homes that the event shows to be its subject's: the device and the e-mail address.
+    pub fn other_homes(&self) -> impl Iterator<Item = &str> {
+        let homes = [self.device.as_deref(), self.address.as_deref()];
+        homes.into_iter().flatten().filter(|home| *home != self.subject)
+    }
+}
+
 /// The time of an event by our clock: `received_at − (sent_at − client_time)`, never later than `received_at`.
 ///
 /// Without `sent_at` the producer's clock is taken at its word; without `client_time` the event happened when it came.
@@ -126,6 +173,42 @@ mod tests {
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis).unwrap()
+    }
+
+    fn event(subject: &str, device: Option<&str>) -> Event {
+        Event {
+            index: 0,
+            id: "m1".to_owned(),
+            identity: Identity::Forever,
+            kind: Kind::Track,
+            subject: subject.to_owned(),
+            device: device.map(str::to_owned),
+            address: None,
+            name: None,
+            target: None,
+            data: None,
+            context: None,
+            extra: None,
+            client_time: None,
+            sent_at: None,
+            timestamp: at(0),
+        }
+    }
+
+    #[test]
+    fn the_home_of_an_event_is_its_device_whoever_it_names() {
+        let (anonymous, named, server) = (event("d", Some("d")), event("u", Some("d")), event("u", None));
+        assert_eq!([anonymous.home(), named.home(), server.home()], ["d", "d", "u"]);
+        assert_eq!([&anonymous, &named, &server].map(Event::is_anonymous), [true, false, false]);
+        assert_eq!(named.other_homes().collect::<Vec<_>>(), ["d"]);
+        assert_eq!(anonymous.other_homes().count() + server.other_homes().count(), 0);
+        for (mut event, home) in [(anonymous, "d"), (named, "u"), (server, "u")] {
+            let was_other = event.home() != home;
+            event.live_with_user();
+            assert_eq!(event.home(), home);
+            let extra = event.extra.as_ref().map(|extra| extra.get());
+            assert_eq!(extra, was_other.then_some(r#"{"anonymousId":"d"}"#));
+        }
     }
 
     #[test]

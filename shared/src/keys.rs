@@ -59,6 +59,9 @@ pub fn register_sort(project: &str, source: &str, hash: &str) -> String {
     format!("{REGISTER_PREFIX}{project}#{source}#{hash}")
 }
 
+/// What [`write_key_attribute::HOME`] says of a source whose events live with the user that they name.
+pub const USER_HOME: &str = "user";
+
 /// The attributes of a write key's item.
 pub mod write_key_attribute {
     /// The project that the key belongs to.
@@ -67,6 +70,11 @@ pub mod write_key_attribute {
     pub const SOURCE: &str = "source";
     /// The secret that Segment signs the requests of this source's webhooks with (absent means that they are not signed).
     pub const SECRET: &str = "secret";
+    /// Where events of the source live (text): [`USER_HOME`] for a source whose `anonymousId` is no device; absent, or any
+    /// other text, for one whose `anonymousId` is.
+    ///
+    /// [`USER_HOME`]: super::USER_HOME
+    pub const HOME: &str = "home";
     /// Whether the key is out of use (boolean, absent means in use).
     pub const DISABLED: &str = "disabled";
     /// When the key was made (RFC 3339, absent if it was not made with `holdfast`).
@@ -85,9 +93,48 @@ pub fn hash(parts: &[&str]) -> String {
     URL_SAFE_NO_PAD.encode(&digest.finalize()[..16])
 }
 
+/// Makes a text unreadable to whoever does not know `key`, and readable again to whoever does: `unseal` with the same key
+/// and label.
+///
+/// What must outlast the erasure of an id is kept so, with that id as the key. It is as safe as a hash of the id, and no
+/// safer: who can guess the id can read the text. A label must never be used twice with a key for different texts.
+#[must_use]
+pub fn seal(key: &str, label: &str, text: &[u8]) -> Vec<u8> {
+    let pad = |block: usize| {
+        let mut digest = Sha256::new();
+        for part in ["seal", key, label] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        digest.update((block as u64).to_be_bytes());
+        digest.finalize()
+    };
+    let blocks = text.chunks(32).enumerate();
+    blocks
+        .flat_map(|(block, bytes)| bytes.iter().zip(pad(block)).map(|(byte, pad)| byte ^ pad).collect::<Vec<u8>>())
+        .collect()
+}
+
+/// Reads what [`seal`] has made unreadable. With another key or label it gives any bytes.
+#[must_use]
+pub fn unseal(key: &str, label: &str, sealed: &[u8]) -> Vec<u8> {
+    seal(key, label, sealed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sealed_is_read_with_its_key_and_label_only() {
+        let text = "an id that is longer than one block, and is nobody's business".as_bytes();
+        let sealed = seal("ann", "DEVICE#1", text);
+        assert_eq!(unseal("ann", "DEVICE#1", &sealed), text);
+        for (key, label) in [("bob", "DEVICE#1"), ("ann", "DEVICE#2"), ("annDEVICE#1", "")] {
+            assert_ne!(unseal(key, label, &sealed), text);
+        }
+        assert!(sealed.windows(4).all(|part| !text.windows(4).any(|plain| plain == part)));
+    }
 
     #[test]
     fn a_project_name_cannot_be_mistaken_for_another_key() {

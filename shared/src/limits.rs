@@ -77,10 +77,14 @@ pub const DYNAMODB_GET_KEYS_MAX: usize = 100;
 
 /// The most bytes of items sent in one batch of statements: far below DynamoDB's 16 MB, to bound memory.
 pub const STORE_BATCH_BYTES_MAX: usize = 4 * MIB;
-/// The most ids that can be one person. It bounds what one operation on a profile reads.
-pub const ALIASES_MAX: usize = 50;
-/// The largest profile, as stored. What would grow it beyond is stored as an event only.
-pub const PROFILE_BYTES_MAX: usize = 300 * KIB;
+/// The most ids of a user, and the most homes of their events, that are read as one. It bounds what one look at a user
+/// reads; who looks is told that there are more. A deletion knows no such bound.
+pub const JOINED_MAX: usize = 50;
+/// The largest profile, as stored. What would grow it beyond is stored as an event only. It is twice what Segment takes in
+/// one call (32 KB), and has room for the 300 traits that Segment takes in one call (Unify limits), of 200 bytes each.
+///
+/// A profile is written whole whenever something in it changes, and each KiB of it costs a write unit.
+pub const PROFILE_BYTES_MAX: usize = 64 * KIB;
 /// The most bytes of a body in one item of a dead letter; a longer body continues in further items.
 pub const DEAD_LETTER_PART_BYTES_MAX: usize = 300 * KIB;
 /// The most bytes of a message in one item of the spill table; a longer one continues in further items.

@@ -6,8 +6,13 @@ use serde_json::value::RawValue;
 use crate::clock::Timestamp;
 use crate::event::Event;
 
-/// The version that this code writes, and the only one that it reads.
-pub const VERSION: u32 = 1;
+/// The version that this code writes.
+///
+/// Version 1 knew no device: its events live with their subject. A `consume` that knows only version 1 keeps later
+/// messages as dead letters, since it would store their events in another place than a retry of them.
+pub const VERSION: u32 = 2;
+/// The oldest version that this code reads.
+const VERSION_MIN: u32 = 1;
 
 /// The events of one request, or of a part of it, on their way through the queue. Readable as it is in the SQS console.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +39,9 @@ pub struct Message {
     /// [`crate::receipt`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lists_items: bool,
+    /// What that list is sealed with. Only the id of the receipt has it besides.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub list_key: String,
     /// What was accepted.
     #[serde(default)]
     pub events: Vec<Event>,
@@ -102,7 +110,7 @@ impl Message {
             version: u64,
         }
         let peek: Peek = serde_json::from_str(text).map_err(DecodeError::Malformed)?;
-        if peek.version != u64::from(VERSION) {
+        if !(u64::from(VERSION_MIN)..=u64::from(VERSION)).contains(&peek.version) {
             return Err(DecodeError::UnknownVersion(peek.version));
         }
         serde_json::from_str(text).map_err(DecodeError::Malformed)
@@ -176,12 +184,15 @@ mod tests {
             verified: true,
             write_key_hash: None,
             lists_items: false,
+            list_key: String::new(),
             events: vec![Event {
                 index: 0,
                 id: "m1".into(),
                 identity: Identity::Forever,
                 kind: Kind::Track,
                 subject: "u1".into(),
+                device: Some("d1".into()),
+                address: None,
                 name: Some("Signed Up".into()),
                 target: None,
                 data: Some(serde_json::from_str(data).unwrap()),
@@ -200,17 +211,23 @@ mod tests {
         let text = message(r#"{"plan":"pro","n":1.50}"#).encode();
         assert_eq!(
             text,
-            r#"{"version":1,"project":"dev","source":"default","receipt":"r1","received_at":"2023-11-14T22:13:20.123Z","code_version":"0.1.0","verified":true,"events":[{"index":0,"id":"m1","identity":"forever","kind":"track","subject":"u1","name":"Signed Up","data":{"plan":"pro","n":1.50},"client_time":"2023-11-14T22:13:20.123Z","timestamp":"2023-11-14T22:13:20.123Z"}],"refused":[]}"#
+            r#"{"version":2,"project":"dev","source":"default","receipt":"r1","received_at":"2023-11-14T22:13:20.123Z","code_version":"0.1.0","verified":true,"events":[{"index":0,"id":"m1","identity":"forever","kind":"track","subject":"u1","device":"d1","name":"Signed Up","data":{"plan":"pro","n":1.50},"client_time":"2023-11-14T22:13:20.123Z","timestamp":"2023-11-14T22:13:20.123Z"}],"refused":[]}"#
         );
+    }
+
+    #[test]
+    fn an_event_of_the_first_version_lives_with_its_subject() {
+        let text = message("{}").encode().replace("\"version\":2", "\"version\":1").replace("\"device\":\"d1\",", "");
+        assert_eq!(Message::decode(&text).unwrap().events[0].home(), "u1");
     }
 
     #[test]
     fn other_versions_are_told_from_damage() {
         let text = message("{}").encode();
-        assert!(matches!(
-            Message::decode(&text.replace("\"version\":1", "\"version\":2")),
-            Err(DecodeError::UnknownVersion(2))
-        ));
+        for other in [0, 3] {
+            let text = text.replace("\"version\":2", &format!("\"version\":{other}"));
+            assert!(matches!(Message::decode(&text), Err(DecodeError::UnknownVersion(version)) if version == other));
+        }
         // A later version may have any shape but for its number.
         assert!(matches!(Message::decode(r#"{"version":7,"parts":[]}"#), Err(DecodeError::UnknownVersion(7))));
         for damaged in

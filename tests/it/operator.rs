@@ -9,7 +9,7 @@ use cli::keys::{
     Error, Imported, KeyEntry, Made, NewKey, create, find, import, list, parse, projects, random_key, register,
     set_disabled,
 };
-use cli::people::{Order, Query, known, page};
+use cli::people::{Order, Query, homes, known, page};
 use cli::stack::{Endpoints, Stack};
 use consume::dynamo_table::DynamoTable;
 use ingest::accept::Call;
@@ -132,11 +132,12 @@ async fn a_timeline_follows_aliases_in_either_order() {
     let alias = json!({"userId": "ann", "previousId": "anon", "messageId": "a1"});
     pipeline.post("/v1/alias", &alias).await;
     pipeline.drain().await;
-    let ann = known(&pipeline.events_table(), "dev", "ann").await.unwrap().unwrap();
+    let homes = homes(&pipeline.events_table(), "dev", "ann").await.unwrap();
+    let ann = known(&pipeline.events_table(), "dev", "ann", &homes).await.unwrap().unwrap();
     assert_eq!((ann.ids.len(), ann.traits["plan"].get()), (2, "\"pro\""));
     for (order, wanted) in [(Order::OldestFirst, ["m1", "m2", "m3"]), (Order::NewestFirst, ["m3", "m2", "m1"])] {
         let until = Some("2023-11-14T22:00:05Z".parse().unwrap());
-        let query = Query { project: "dev".into(), ids: ann.ids.clone(), order, since: None, until, count: 2 };
+        let query = Query { project: "dev".into(), homes: homes.clone(), order, since: None, until, count: 2 };
         let first = page(&pipeline.timelines(), &query, None).await.unwrap();
         let rest = page(&pipeline.timelines(), &query, first.next.as_ref()).await.unwrap();
         let found: Vec<&str> = first.events.iter().chain(&rest.events).map(|event| event.id.as_str()).collect();

@@ -226,7 +226,7 @@ async fn a_receipt_is_for_its_own_project_and_a_made_up_one_shows_nothing() {
     let read = Receipt::read(&id).unwrap();
     let events: Vec<_> = read.listed.unwrap().into_iter().filter_map(|item| item.event).collect();
     let envelope = shared::message::Message { receipt: read.receipt, ..Receipt::asking("other", read.received_at) };
-    let forged = Receipt::issue(&envelope, &events, &[]).id;
+    let forged = Receipt::issue(&envelope, &events, &[], String::new).id;
     let (_, body) = pipeline.ask(&Call { authorization: theirs, ..question(&forged) }).await;
     assert_eq!(body["items"][0]["fate"], "waiting");
     pipeline.finish().await;

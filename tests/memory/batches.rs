@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use shared::limits::{
-    ALIASES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_CEILING, EVENT_ID_BYTES_MAX, LAMBDA_PAYLOAD_BYTES_MAX,
-    REFUSED_BYTES_MAX, SQS_MESSAGE_BYTES_MAX,
+    BATCH_EVENTS_MAX, EVENT_BYTES_CEILING, EVENT_ID_BYTES_MAX, LAMBDA_PAYLOAD_BYTES_MAX, REFUSED_BYTES_MAX,
+    SQS_MESSAGE_BYTES_MAX,
 };
 
 /// A batch.
@@ -13,8 +13,10 @@ pub(crate) struct Shape {
     pub(crate) messages: Vec<String>,
 }
 
-/// Every person of fifty ids has one of these for its last.
+/// Somebody who has had many ids, each with a full profile.
 pub(crate) const JOINED: &str = "joined";
+/// How many ids they have had.
+const FORMERS: usize = 49;
 /// People who are known by one id, as full as may be.
 pub(crate) const FULL: &str = "full";
 /// How many of those there are: as many as are folded at a time.
@@ -137,7 +139,10 @@ pub(crate) fn all() -> Vec<Shape> {
     let (deletions, traits) = (by_many("delete", 200, ""), by_many("identify", 400, &small));
     let unverified: Vec<String> = (0..2).map(|index| one("track", index, &format!("u{index}"), "u", &quotes)).collect();
     let poison = |letter: &str| vec![letter.repeat((SQS_MESSAGE_BYTES_MAX - 1) / letter.len()); 10];
-    let to_dead = |target: &str| format!(r#","target":"{target}""#);
+    let aliases = |count: usize, later: &str| -> Vec<String> {
+        let target = |number: usize| format!(r#","target":"{later}{number}""#);
+        (0..count).map(|number| one("alias", number, &format!("a{later}{number}"), later, &target(number))).collect()
+    };
     vec![
         Shape { name: "poison as large as may be", messages: poison("x") },
         Shape { name: "poison of quotation marks", messages: poison("\"") },
@@ -152,7 +157,14 @@ pub(crate) fn all() -> Vec<Shape> {
         Shape { name: "400 events with traits, of many people", messages: vec![message("t", true, &traits, &[])] },
         Shape { name: "200 deletions of many people", messages: vec![message("deletions", true, &deletions, &[])] },
         Shape { name: "full profiles at the same time", messages: vec![message("full", true, &full_events, &[])] },
-        alone("an alias of fifty full profiles", "alias", JOINED, &to_dead(&format!("{JOINED}{}", ALIASES_MAX - 2))),
+        Shape {
+            name: "aliases of full profiles",
+            messages: vec![message("aliases", true, &aliases(FORMERS, JOINED), &[])],
+        },
+        Shape {
+            name: "2,500 aliases to one person",
+            messages: vec![message("many", true, &aliases(BATCH_EVENTS_MAX, FULL), &[])],
+        },
         alone("a deletion of fifty full profiles", "delete", JOINED, ""),
         alone("a deletion of somebody with many events", "delete", BUSY, ""),
         Shape {
@@ -177,12 +189,8 @@ pub(crate) fn profiles(bytes: usize, values: usize) -> Vec<(String, Value)> {
     let value = format!("[\"{}\",2000000000000,0]", "v".repeat((bytes / values).saturating_sub(24)));
     let traits = short_traits(bytes - EVENT_ID_BYTES_MAX - 4 * 1_024, &value);
     let traits = format!("{{\"old\":[1,0,0],{}", &traits[1..]);
-    let profile =
-        |from: &[String]| json!({"events": json!([id]).to_string(), "traits": traits, "from": json!(from).to_string()});
-    let former = |number: usize| format!("{JOINED}{number}");
-    let formers: Vec<String> = (0..ALIASES_MAX - 1).map(former).collect();
-    let mut all = vec![(JOINED.to_owned(), profile(&formers[..ALIASES_MAX - 2]))];
-    all.extend(formers.iter().map(|id| (id.clone(), profile(&[]))));
-    all.extend((0..FULL_COUNT).map(|number| (format!("{FULL}{number}"), profile(&[]))));
-    all
+    let profile = || json!({"events": json!([id]).to_string(), "traits": traits});
+    let formers = (0..FORMERS).map(|number| format!("{JOINED}{number}"));
+    let full = (0..FULL_COUNT).map(|number| format!("{FULL}{number}"));
+    [JOINED.to_owned()].into_iter().chain(formers).chain(full).map(|id| (id, profile())).collect()
 }

@@ -43,9 +43,11 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], traces: &BTreeSet<(String, 
     let dead = dead_lettered(letters);
     let keys: BTreeSet<(String, String)> = items.iter().map(|item| (text(item, "pk"), text(item, "sk"))).collect();
     let deleted_until = |message: &Message, event: &Event| {
-        let pk = store::partition(&message.project, &event.subject);
-        let tombstone = items.iter().find(|item| text(item, "pk") == pk && text(item, "sk") == erase::SORT)?;
-        tombstone.get("until")?.as_n().ok()?.parse::<i64>().ok()
+        let tombstones = erase::tombstone_keys(&message.project, event).into_iter().filter_map(|key| {
+            let tombstone = items.iter().find(|item| text(item, "pk") == key.pk && text(item, "sk") == key.sk)?;
+            tombstone.get("until")?.as_n().ok()?.parse::<i64>().ok()
+        });
+        tombstones.max()
     };
     // Its identity is claimed by another, and that one has a fate: a claim alone is no event.
     let claimed_by_another = |message: &Message, event: &Event| {
@@ -78,10 +80,10 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], traces: &BTreeSet<(String, 
     }
 }
 
-/// What the letters stand for that wait or were discarded: an item each, or all items of a message that was kept whole.
+/// What the letters stand for that wait, were discarded or erased: an item each, or all items of a message that was kept whole.
 fn dead_lettered(letters: &[Item]) -> BTreeSet<String> {
     let mut dead = BTreeSet::new();
-    let ended = [State::Waiting.tag(), State::Discarded.tag()];
+    let ended = [State::Waiting, State::Discarded, State::Erased].map(State::tag);
     for letter in letters.iter().filter(|letter| ended.contains(&text(letter, attribute::STATE).as_str())) {
         match Message::decode(&text(letter, attribute::BODY)) {
             Ok(message) => {

@@ -10,7 +10,6 @@ use consume::dead_letter::State;
 use consume::deliver::{Consume, Ports};
 use consume::dynamo_table::{DynamoTable, read};
 use consume::incoming::Payload;
-use consume::person::{self, Person};
 use consume::profile::{self, Profile, Section};
 use consume::sqs_queue::SqsQueue as ConsumeQueue;
 use consume::store::ORIGIN;
@@ -392,15 +391,14 @@ impl Pipeline {
     /// # Panics
     /// A profile is not one.
     pub async fn profile(&self, subject: &str, section: Section) -> Value {
-        let items = self.items().await;
-        let profiles = items.iter().filter(|item| text(item, "sk") == profile::SORT);
-        let person: Person = profiles
-            .map(|item| {
-                let id = text(item, "pk").split_once('#').expect("a project and a subject").1.to_owned();
-                (id, read(item).and_then(|(_, attributes)| Profile::read(&attributes)).expect("a profile").0)
-            })
-            .collect();
-        let view = person::view(&person, subject);
+        let homes = cli::people::homes(&self.events_table(), DEV, subject).await.expect("links can be read");
+        let mut view = Profile::default();
+        for item in self.items().await {
+            let is_theirs = text(&item, "pk").split_once('#').is_some_and(|(_, id)| homes.ids.contains(id));
+            if is_theirs && [profile::SORT, profile::DEVICE_SORT].contains(&text(&item, "sk").as_str()) {
+                view.join(&read(&item).and_then(|(_, attributes)| Profile::read(&attributes)).expect("a profile").0);
+            }
+        }
         let values: BTreeMap<&str, Value> = view
             .values(section)
             .map(|(name, value)| (name, serde_json::from_str(value).expect("a value is JSON")))

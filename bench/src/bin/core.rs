@@ -29,7 +29,12 @@ struct Nothing;
 
 impl KeyLookup for Nothing {
     async fn find(&self, _: &str) -> Result<Option<Owner>, LookupError> {
-        Ok(Some(Owner { project: "dev".to_owned(), source: "default".to_owned(), secret: None }))
+        Ok(Some(Owner {
+            project: "dev".to_owned(),
+            source: "default".to_owned(),
+            secret: None,
+            lives_with_user: false,
+        }))
     }
 }
 

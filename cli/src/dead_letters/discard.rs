@@ -24,7 +24,7 @@ pub async fn discard(table: &impl Table, key: &Key, note: &str) -> Result<(), Er
     let (head, attributes) = find(table, key).await?.ok_or_else(|| Error::Missing { key: key.clone() })?;
     match State::of_tag(&head.state) {
         Some(State::Waiting | State::Redriven) => {}
-        Some(State::Settled | State::Discarded) | None => {
+        Some(State::Settled | State::Discarded | State::Erased) | None => {
             return Err(Error::NotOpen { key: key.clone(), state: head.state });
         }
     }

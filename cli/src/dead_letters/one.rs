@@ -179,7 +179,9 @@ fn objection(head: &Head, options: &Options, now: Timestamp) -> Option<Skip> {
                 return Some(Skip::UnderWay { since });
             }
         }
-        Some(State::Settled | State::Discarded) | None => return Some(Skip::Closed(head.state.clone())),
+        Some(State::Settled | State::Discarded | State::Erased) | None => {
+            return Some(Skip::Closed(head.state.clone()));
+        }
     }
     (head.redrives >= options.redrives_max).then_some(Skip::TooOften { redrives: head.redrives })
 }

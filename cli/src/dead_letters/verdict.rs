@@ -109,6 +109,7 @@ pub(super) fn message_text(letter: &DeadLetter, event_bytes_max: usize) -> Resul
         verified: true,
         write_key_hash: None,
         lists_items: false,
+        list_key: String::new(),
         events: vec![event],
         refused: vec![],
     };

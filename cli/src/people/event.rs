@@ -1,6 +1,6 @@
 //! A stored event, as its item says it.
 
-use consume::store::ORIGIN;
+use consume::store::{Named, ORIGIN, named};
 use consume::table::{Attributes, Key, Value};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -12,8 +12,11 @@ use shared::clock::Timestamp;
 pub struct StoredEvent {
     /// The event's id.
     pub id: String,
-    /// The id of the person that it is kept under.
-    pub subject: String,
+    /// Where it lives: its device, or the user that it names if it has none.
+    pub home: String,
+    /// The user that it names; absent if it names nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// What the call says: the tag of a [`shared::event::Kind`].
     pub kind: String,
     /// The event's name, or the name of the page or screen.
@@ -47,7 +50,12 @@ impl StoredEvent {
     /// Reads an item; `None` if it is no stored event. What is left of one that was erased has no origin, and is none.
     #[must_use]
     pub fn read(key: &Key, attributes: &Attributes) -> Option<Self> {
-        let (_, subject) = key.pk.split_once('#')?;
+        let (_, home) = key.pk.split_once('#')?;
+        let user = match named(attributes) {
+            Named::Home => Some(home),
+            Named::User(user) => Some(user),
+            Named::Nobody => None,
+        };
         let (said_time, id) = key.sk.strip_prefix("E#")?.split_once('#')?;
         let text = |name: &str| attributes.get(name).and_then(Value::text);
         let moment = |name: &str| {
@@ -61,7 +69,8 @@ impl StoredEvent {
         };
         Some(Self {
             id: id.to_owned(),
-            subject: subject.to_owned(),
+            home: home.to_owned(),
+            user: user.map(str::to_owned),
             kind: text("kind").unwrap_or_default().to_owned(),
             name: text("name").map(str::to_owned),
             target: text("target").map(str::to_owned),

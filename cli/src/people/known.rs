@@ -1,20 +1,20 @@
-//! What is known of a person: the join of the profiles of an id and of all that became it.
+//! What is known of a user: the join of the profiles of an id, of all that became it, and of what was said on devices where
+//! nobody else was seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consume::person::{self, Person};
-use consume::profile::{Profile, SORT, Section};
-use consume::store::partition;
+use consume::erase::{moment_of, tombstone_key};
+use consume::profile::{self, Profile, Section};
 use consume::table::{Key, Table, get_all};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::clock::Timestamp;
 use shared::keys::is_project;
-use shared::limits::ALIASES_MAX;
 
 use super::error::Error;
+use super::homes::Homes;
 
-/// What is known of a person.
+/// What is known of a user.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Known {
@@ -26,6 +26,10 @@ pub struct Known {
     pub ids: BTreeSet<String>,
     /// Ids that this one became in its turn: everything here holds for them too.
     pub later_ids: BTreeSet<String>,
+    /// Devices that were seen with one of the ids, and e-mail addresses of them.
+    pub devices: BTreeSet<String>,
+    /// Whether these are all ids and all devices: no more than [`shared::limits::JOINED_MAX`] are read as one.
+    pub is_whole: bool,
     /// Traits by name.
     pub traits: BTreeMap<String, Box<RawValue>>,
     /// Tags that are on.
@@ -38,58 +42,58 @@ pub struct Known {
     pub deleted: Option<Timestamp>,
 }
 
-/// Reads what is known of a person by one of their ids; `None` if there is no profile of it. Of a person with more ids
-/// than may be ([`ALIASES_MAX`]), those beyond are left out.
+/// The ids of a user and the homes of their events.
 ///
 /// # Errors
-/// It is no project, the table could not be read, or a profile is damaged.
-pub async fn known(table: &impl Table, project: &str, id: &str) -> Result<Option<Known>, Error> {
+/// It is no project, or the table could not be read.
+pub async fn homes(table: &impl Table, project: &str, id: &str) -> Result<Homes, Error> {
     if !is_project(project) {
         return Err(Error::NoProject { project: project.to_owned() });
     }
-    let person = load(table, project, id).await?;
-    let Some(own) = person.get(id) else { return Ok(None) };
-    let view = person::view(&person, id);
+    let unread = |cause| Error::Unread { what: "the links", project: project.into(), id: id.into(), cause };
+    Homes::of(table, project, id).await.map_err(unread)
+}
+
+/// Reads what is known of a user, whose homes are these; `None` if there is nothing: no profile, no link and no deletion.
+///
+/// # Errors
+/// The table could not be read, or a profile is damaged.
+pub async fn known(table: &impl Table, project: &str, id: &str, homes: &Homes) -> Result<Option<Known>, Error> {
+    let ids = homes.ids.iter().flat_map(|id| [(id.as_str(), false), (id.as_str(), true)]);
+    let profiles = ids.chain(homes.own_devices().map(|device| (device, true)));
+    let profiles: Vec<(&str, Key)> =
+        profiles.map(|(id, is_anonymous)| (id, profile::key(project, id, is_anonymous))).collect();
+    let tombstone = tombstone_key(project, id);
+    let keys = profiles.iter().map(|(_, key)| key.clone()).chain([tombstone.clone()]).collect();
+    let unread = |cause| Error::Unread { what: "the profile", project: project.into(), id: id.into(), cause };
+    let found = get_all(table, keys, None).await.map_err(unread)?;
+    let (mut view, mut has_profile) = (Profile::default(), false);
+    for (id, key) in profiles {
+        let Some(attributes) = found.get(&key) else { continue };
+        let damaged = || Error::Damaged { project: project.to_owned(), id: id.to_owned() };
+        // Each has forgotten on its own what it must; a deletion of one id says nothing of the values of another.
+        view.join(&Profile::read(attributes).ok_or_else(damaged)?.0);
+        has_profile = true;
+    }
+    let deleted = found.get(&tombstone).and_then(moment_of);
+    let has_links = homes.ids.len() > 1 || !homes.devices.is_empty() || !homes.later_ids.is_empty();
+    if !has_profile && !has_links && deleted.is_none() {
+        return Ok(None);
+    }
     let is_on = |(name, value): (&str, &str)| (value == "true").then(|| name.to_owned());
     Ok(Some(Known {
         project: project.to_owned(),
         id: id.to_owned(),
-        ids: person::ids(&person, id),
-        later_ids: own.later_ids.clone(),
+        ids: homes.ids.clone(),
+        later_ids: homes.later_ids.clone(),
+        devices: homes.devices.clone(),
+        is_whole: homes.is_whole,
         traits: values(&view, Section::Traits),
         tags: view.values(Section::Tags).filter_map(is_on).collect(),
         groups: values(&view, Section::Groups),
         subscribed: view.value(Section::Subscription, "subscribed").map(|value| value == "true"),
-        deleted: own.deleted,
+        deleted,
     }))
-}
-
-/// The profiles of an id and of all that became it, as far as there are any.
-async fn load(table: &impl Table, project: &str, id: &str) -> Result<Person, Error> {
-    let mut person = Person::new();
-    let mut looked_for = BTreeSet::new();
-    let mut wanted = BTreeSet::from([id.to_owned()]);
-    while !wanted.is_empty() {
-        looked_for.extend(wanted.iter().cloned());
-        let keys = wanted.iter().map(|id| key(project, id)).collect();
-        let unread = |cause| Error::Unread { what: "the profile", project: project.into(), id: id.into(), cause };
-        let found = get_all(table, keys, None).await.map_err(unread)?;
-        let mut former = BTreeSet::new();
-        for id in wanted {
-            let Some(attributes) = found.get(&key(project, &id)) else { continue };
-            let damaged = || Error::Damaged { project: project.to_owned(), id: id.clone() };
-            let (profile, _) = Profile::read(attributes).ok_or_else(damaged)?;
-            former.extend(profile.former_ids.iter().cloned());
-            person.insert(id, profile);
-        }
-        let room = (ALIASES_MAX + 1).saturating_sub(looked_for.len());
-        wanted = former.into_iter().filter(|id| !looked_for.contains(id)).take(room).collect();
-    }
-    Ok(person)
-}
-
-fn key(project: &str, id: &str) -> Key {
-    Key { pk: partition(project, id), sk: SORT.to_owned() }
 }
 
 fn values(profile: &Profile, section: Section) -> BTreeMap<String, Box<RawValue>> {

@@ -1,7 +1,8 @@
-//! What is known of a person, and what they have done: over all ids that became theirs.
+//! What is known of a user, and what they have done: over all ids that became theirs, and all their devices.
 
 mod error;
 mod event;
+mod homes;
 mod known;
 mod slice;
 mod timeline;
@@ -11,6 +12,7 @@ mod tests;
 
 pub use error::Error;
 pub use event::StoredEvent;
-pub use known::{Known, known};
+pub use homes::Homes;
+pub use known::{Known, homes, known};
 pub use slice::{Events, Items};
-pub use timeline::{Cursor, IDS_AT_A_TIME, Order, PAGE_MAX, Page, Query, Range, page};
+pub use timeline::{Cursor, HOMES_AT_A_TIME, Order, PAGE_MAX, Page, Query, Range, page};

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use consume::bundle;
+use consume::links::{self, Kind};
 use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, Value, as_read};
+use futures_util::FutureExt;
 use proptest::prelude::*;
 use shared::clock::Timestamp;
+use shared::limits::JOINED_MAX;
 use shared::outcome::Cause;
 
 use super::*;
@@ -37,6 +40,11 @@ impl Memory {
         let item = bundle::encode(key, 0, events.iter().map(|(key, attributes)| (key, attributes)));
         let attributes = as_read(&item.attributes);
         self.0.insert(item.key, attributes);
+    }
+
+    fn link(&mut self, id: &str, kind: Kind, other: &str) {
+        let item = links::item("dev", id, kind, other);
+        self.0.insert(item.key, as_read(&item.attributes));
     }
 
     fn profile(&mut self, id: &str, texts: &[(&str, &str)]) {
@@ -81,8 +89,13 @@ impl Table for Memory {
         Err(Replace::Failed(Cause::Denied))
     }
 
-    async fn query(&self, _: &str, _: &str, _: Option<&str>) -> Result<Page, Cause> {
-        Err(Cause::Denied)
+    async fn query(&self, partition: &str, prefix: &str, after: Option<&str>) -> Result<Page, Cause> {
+        let is_behind = |sk: &str| after.is_none_or(|after| sk > after);
+        let matching =
+            self.0.iter().filter(|(key, _)| key.pk == partition && key.sk.starts_with(prefix) && is_behind(&key.sk));
+        let items: Vec<_> = matching.map(|(key, item)| (key.clone(), item.clone())).collect();
+        let is_last = items.len() <= self.1;
+        Ok(Page { items: items.into_iter().take(self.1).collect(), is_last })
     }
 
     async fn scan(&self, _: Option<&Key>) -> Result<Vec<(Key, Attributes)>, Cause> {
@@ -98,9 +111,12 @@ impl Table for Memory {
     }
 }
 
+/// What is asked of one who has all these ids.
 fn query(ids: &[&str], order: Order, count: usize) -> Query {
-    let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-    Query { project: "dev".into(), ids, order, since: None, until: None, count }
+    let mut table = Memory::default();
+    ids[1..].iter().for_each(|former| table.link(ids[0], Kind::Former, former));
+    let homes = homes(&table, "dev", ids[0]).now_or_never().unwrap().unwrap();
+    Query { project: "dev".into(), homes, order, since: None, until: None, count }
 }
 
 /// The pages of a timeline, one after the other by the texts of its places.
@@ -185,22 +201,74 @@ async fn what_cannot_be_asked_for_is_refused() {
 #[tokio::test]
 async fn a_person_is_all_that_became_them() {
     let mut table = Memory::default();
-    table.profile("ann", &[("events", "[\"m\"]"), ("traits", "{\"plan\":[\"pro\",5,0]}"), ("from", "[\"anon\"]")]);
+    table.profile("ann", &[("events", "[\"m\"]"), ("traits", "{\"plan\":[\"pro\",5,0]}")]);
     let traits = "{\"plan\":[\"free\",1,0],\"age\":[41,1,0]}";
     let tags = "{\"vip\":[true,1,0],\"old\":[false,1,0]}";
     let subscription = "{\"subscribed\":[false,1,0]}";
-    let texts = [("events", "[\"m\"]"), ("traits", traits), ("tags", tags), ("subscription", subscription)];
-    table.profile("anon", &[&texts[..], &[("into", "[\"ann\"]"), ("from", "[\"older\"]")]].concat());
-    let ann = known(&table, "dev", "ann").await.unwrap().unwrap();
+    table.profile("anon", &[("events", "[\"m\"]"), ("traits", traits), ("tags", tags), ("subscription", subscription)]);
+    table.link("ann", Kind::Former, "anon");
+    table.link("anon", Kind::Later, "ann");
     // The oldest id has no profile of its own, and may have events all the same.
+    table.link("anon", Kind::Former, "older");
+    let look = async |table: &Memory, id: &str| {
+        let homes = homes(table, "dev", id).await.unwrap();
+        known(table, "dev", id, &homes).await
+    };
+    let ann = look(&table, "ann").await.unwrap().unwrap();
     assert_eq!(ann.ids, BTreeSet::from(["ann", "anon", "older"].map(str::to_owned)));
     assert_eq!((ann.traits["plan"].get(), ann.traits["age"].get()), ("\"pro\"", "41"));
     assert_eq!((ann.tags, ann.subscribed), (BTreeSet::from(["vip".to_owned()]), Some(false)));
-    let anon = known(&table, "dev", "anon").await.unwrap().unwrap();
+    let anon = look(&table, "anon").await.unwrap().unwrap();
     assert_eq!((anon.traits["plan"].get(), anon.later_ids), ("\"free\"", BTreeSet::from(["ann".to_owned()])));
-    assert!(known(&table, "dev", "nobody").await.unwrap().is_none());
+    assert!(look(&table, "nobody").await.unwrap().is_none());
     table.profile("bad", &[("traits", "[]")]);
-    assert!(matches!(known(&table, "dev", "bad").await, Err(Error::Damaged { .. })));
+    assert!(matches!(look(&table, "bad").await, Err(Error::Damaged { .. })));
+}
+
+#[tokio::test]
+async fn on_a_device_a_user_has_what_names_them_and_what_names_nobody_if_nobody_else_was_seen() {
+    let mut table = Memory::default();
+    for (device, users) in [("own", &["ann"][..]), ("shared", &["ann", "bob"])] {
+        for user in users {
+            table.link(user, Kind::Device, device);
+            table.link(device, Kind::User, user);
+        }
+    }
+    for (millis, (home, user)) in (0..).zip([
+        ("ann", None),
+        ("own", Some("ann")),
+        ("own", Some("")),
+        ("own", None),
+        ("shared", Some("ann")),
+        ("shared", Some("")),
+        ("shared", Some("bob")),
+    ]) {
+        let id = format!("{home} {user:?}");
+        table.event(home, millis, &id);
+        let item = table.0.get_mut(&event_key(home, millis, &id)).unwrap();
+        item.extend(user.map(|user| ("user".to_owned(), Value::Text(user.to_owned()))));
+    }
+    let homes = homes(&table, "dev", "ann").await.unwrap();
+    assert!(homes.is_whole);
+    let query = Query { homes, ..query(&["ann"], Order::OldestFirst, 2) };
+    let expected = ["ann None", "own Some(\"ann\")", "own Some(\"\")", "shared Some(\"ann\")"];
+    assert_eq!(names(&table, &query).await, expected);
+}
+
+#[tokio::test]
+async fn of_somebody_with_more_ids_than_are_read_as_one_it_is_said_that_there_are_more() {
+    for (count, is_whole) in [(JOINED_MAX - 1, true), (JOINED_MAX, false), (3 * JOINED_MAX, false)] {
+        for kind in [Kind::Former, Kind::Device] {
+            let mut table = Memory(BTreeMap::new(), 20);
+            (0..count).for_each(|number| table.link("ann", kind, &format!("other{number}")));
+            let homes = homes(&table, "dev", "ann").await.unwrap();
+            assert_eq!(
+                (homes.is_whole, homes.iter().count()),
+                (is_whole, JOINED_MAX.min(count + 1)),
+                "{kind:?} {count}"
+            );
+        }
+    }
 }
 
 const SUBJECTS: [&str; 3] = ["ann", "anon", "older"];

@@ -1,10 +1,7 @@
-//! A person's timeline: the events of all their ids in the order of the times in their keys, a page at a time.
+//! A user's timeline: the events of all their homes in the order of the times in their keys, a page at a time.
 //!
-//! Each id has a partition of its own, in the order of time. A page is the beginning of what they are when merged; where
-//! it goes on is a place in that, the same for all of them, so that it stays as short with fifty ids as with one.
-
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
+//! Each home has a partition of its own, in the order of time. A page is the beginning of what they are when merged; where
+//! it goes on is a place in that, the same for all of them, so that it stays as short with fifty homes as with one.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,15 +10,20 @@ use consume::table::{Attributes, Key};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::clock::Timestamp;
 use shared::keys::is_project;
+use std::cmp::Ordering;
 
 use super::error::Error;
 use super::event::StoredEvent;
+use super::homes::Homes;
 use super::slice::{Events, Slice, slice};
 
-/// The most events of a page. A query answers with 1 MB at the most, and there are few for each of up to 51 ids.
+/// The most events of a page. A query answers with 1 MB at the most, and there are few for each of up to
+/// [`JOINED_MAX`] homes.
+///
+/// [`JOINED_MAX`]: shared::limits::JOINED_MAX
 pub const PAGE_MAX: usize = 1_000;
-/// Ids that are read at the same time.
-pub const IDS_AT_A_TIME: usize = 8;
+/// Homes that are read at the same time.
+pub const HOMES_AT_A_TIME: usize = 8;
 
 /// Which end of a timeline comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +48,8 @@ pub struct Range {
 pub struct Query {
     /// The project.
     pub project: String,
-    /// The person's ids: [`super::Known::ids`], or one alone.
-    pub ids: BTreeSet<String>,
+    /// Where the user's events are: [`super::homes`], or one home alone.
+    pub homes: Homes,
     /// What comes first.
     pub order: Order,
     /// Only what happened then or later, by the time in the event's key.
@@ -62,12 +64,12 @@ pub struct Query {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     sk: String,
-    id: String,
+    home: String,
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = serde_json::to_string(&(&self.sk, &self.id)).map_err(|_| std::fmt::Error)?;
+        let text = serde_json::to_string(&(&self.sk, &self.home)).map_err(|_| std::fmt::Error)?;
         f.write_str(&URL_SAFE_NO_PAD.encode(text))
     }
 }
@@ -79,8 +81,8 @@ impl std::str::FromStr for Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok();
         let pair: Option<(String, String)> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let is_place = |(sk, _): &(String, String)| sk.starts_with("E#");
-        let (sk, id) = pair.filter(is_place).ok_or_else(|| Error::NoCursor { text: text.to_owned() })?;
-        Ok(Self { sk, id })
+        let (sk, home) = pair.filter(is_place).ok_or_else(|| Error::NoCursor { text: text.to_owned() })?;
+        Ok(Self { sk, home })
     }
 }
 
@@ -94,7 +96,7 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// Reads a page of a timeline, from its beginning or behind a place. It takes a query or two an id.
+/// Reads a page of a timeline, from its beginning or behind a place. It takes a query or two a home.
 ///
 /// # Errors
 /// It is no project, a page of that size is not possible, or the table could not be read.
@@ -107,16 +109,16 @@ pub async fn page(events: &impl Events, query: &Query, after: Option<&Cursor>) -
     }
     let Some(range) = range(query, after) else { return Ok(Page { events: vec![], next: None }) };
     let range = &range;
-    let reads = query.ids.iter().map(|id| async move {
+    let reads = query.homes.iter().map(|home| async move {
         // The place itself may be among them.
-        let slice = slice(events, &partition(&query.project, id), range, query.order, query.count + 1).await;
+        let slice = slice(events, &partition(&query.project, home), range, query.order, query.count + 1).await;
         let unread =
-            |cause| Error::Unread { what: "the events", project: query.project.clone(), id: id.clone(), cause };
-        Ok::<_, Error>((id, slice.map_err(unread)?))
+            |cause| Error::Unread { what: "the events", project: query.project.clone(), id: home.to_owned(), cause };
+        Ok::<_, Error>((home, slice.map_err(unread)?))
     });
     // All made before the first is awaited: a future that holds the closure could not be sent to another thread.
     let reads: Vec<_> = reads.collect();
-    let slices: Vec<(&String, Slice)> = stream::iter(reads).buffered(IDS_AT_A_TIME).try_collect().await?;
+    let slices: Vec<(&str, Slice)> = stream::iter(reads).buffered(HOMES_AT_A_TIME).try_collect().await?;
     Ok(merge(slices, query, after))
 }
 
@@ -133,22 +135,22 @@ fn range(query: &Query, after: Option<&Cursor>) -> Option<Range> {
     (first <= last).then_some(Range { first, last })
 }
 
-fn merge(slices: Vec<(&String, Slice)>, query: &Query, after: Option<&Cursor>) -> Page {
+fn merge(slices: Vec<(&str, Slice)>, query: &Query, after: Option<&Cursor>) -> Page {
     let compare = |a: &Cursor, b: &Cursor| match query.order {
         Order::OldestFirst => a.cmp(b),
         Order::NewestFirst => b.cmp(a),
     };
-    // Behind the horizon of any id, one does not know what comes next.
-    let horizon = |(id, slice): &(&String, Slice)| Some(Cursor { sk: slice.horizon.clone()?, id: (*id).clone() });
+    // Behind the horizon of any home, one does not know what comes next.
+    let horizon = |(home, slice): &(&str, Slice)| Some(Cursor { sk: slice.horizon.clone()?, home: (*home).to_owned() });
     let horizon = slices.iter().filter_map(horizon).min_by(compare);
     let is_known = |place: &Cursor| horizon.as_ref().is_none_or(|horizon| compare(place, horizon).is_le());
     let is_behind = |place: &Cursor| after.is_none_or(|after| compare(place, after) == Ordering::Greater);
     let mut items: Vec<(Cursor, Key, Attributes)> = slices
         .into_iter()
-        .flat_map(|(id, slice)| {
-            slice.events.into_iter().map(move |(sk, (key, item))| (Cursor { sk, id: id.clone() }, key, item))
+        .flat_map(|(home, slice)| {
+            slice.events.into_iter().map(move |(sk, (key, item))| (Cursor { sk, home: home.to_owned() }, key, item))
         })
-        .filter(|(place, ..)| is_behind(place) && is_known(place))
+        .filter(|(place, _, item)| is_behind(place) && is_known(place) && query.homes.has(&place.home, item))
         .collect();
     items.sort_by(|a, b| compare(&a.0, &b.0));
     let (mut events, mut last) = (Vec::new(), None);

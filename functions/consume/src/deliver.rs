@@ -1,4 +1,5 @@
-//! The way of a batch from deliveries to fates: decode, claim identities, insert, erase, fold profiles, dead-letter.
+//! The way of a batch from deliveries to fates: decode, claim identities, insert, erase what comes too late, note links,
+//! fold profiles, erase who is deleted, dead-letter.
 //!
 //! Messages are worked on in groups, so that the writes of many share calls, and so that time is looked at between
 //! them. Every step notes its outcome at the event it belongs to; a message goes back to the queue if any of its events
@@ -17,10 +18,11 @@ use shared::outcome::{Cause, Outcome};
 use crate::claim::claim_identities;
 use crate::dead_letter::{Letter, Stage};
 use crate::decode::{Decoded, Delivery, decode};
-use crate::erase::erase_late;
+use crate::erase::{erase_deleted, erase_late};
 use crate::fold::fold_profiles;
 use crate::insert::insert_events;
 use crate::letters::Letters;
+use crate::links::note_links;
 use crate::packed::Packing;
 use crate::period::Period;
 use crate::queue::Queue;
@@ -235,7 +237,9 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         insert_events(events, &mut cases, self.packing).await;
         let now = self.clock.now();
         erase_late(events, &mut cases, now).await;
+        note_links(events, &self.ports.dead_letters, &mut cases, now, &out_of_time).await;
         fold_profiles(events, &mut cases, now, &out_of_time).await;
+        erase_deleted(events, &self.ports.dead_letters, &mut cases, now, &out_of_time).await;
         let messages = group.iter().filter_map(|(position, _, decoded)| match decoded {
             Decoded::Message(message) => Some((*position, &**message)),
             Decoded::Poison(..) | Decoded::Retry(_) => None,
@@ -262,7 +266,8 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         }
         let now = self.clock.now();
         let retention = self.dead_letters_retention;
-        report.dead_lettered = letters.write(&self.ports.dead_letters, now, retention, &mut report.failed).await;
+        report.dead_lettered =
+            letters.write(events, &self.ports.dead_letters, now, retention, &mut report.failed).await;
         account(&cases, self.clock.now(), &mut report);
         report
     }

@@ -78,6 +78,41 @@ impl DynamoTable {
         }
         if wanted.is_empty() { Ok(()) } else { Err(Cause::Throttled) }
     }
+
+    /// Reads items, again as long as DynamoDB leaves some out.
+    async fn read(
+        &self,
+        keys: &[Key],
+        only: Option<&'static str>,
+        consistent: bool,
+    ) -> Result<HashMap<Key, Attributes>, Cause> {
+        let mut found = HashMap::new();
+        let mut wanted: Vec<HashMap<String, AttributeValue>> = keys.iter().map(key_attributes).collect();
+        for _ in 0..BATCH_ROUNDS {
+            if wanted.is_empty() {
+                return Ok(found);
+            }
+            let mut request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(consistent);
+            if let Some(name) = only {
+                request = request
+                    .projection_expression("#pk, #sk, #only")
+                    .expression_attribute_names("#pk", "pk")
+                    .expression_attribute_names("#sk", "sk")
+                    .expression_attribute_names("#only", name);
+            }
+            let request = request.build().expect("keys have been given");
+            let reply = self.client.batch_get_item().request_items(&self.name, request).send().await;
+            let reply = reply.map_err(|error| Failure::of("get", &error).cause())?;
+            for item in reply.responses().and_then(|tables| tables.get(&self.name)).into_iter().flatten() {
+                if let Some((key, attributes)) = read(item) {
+                    found.insert(key, attributes);
+                }
+            }
+            let left = reply.unprocessed_keys().and_then(|tables| tables.get(&self.name));
+            wanted = left.map(|left| left.keys().to_vec()).unwrap_or_default();
+        }
+        if wanted.is_empty() { Ok(found) } else { Err(Cause::Throttled) }
+    }
 }
 
 impl Table for DynamoTable {
@@ -102,32 +137,15 @@ impl Table for DynamoTable {
     }
 
     async fn get(&self, keys: &[Key], only: Option<&'static str>) -> Result<HashMap<Key, Attributes>, Cause> {
-        let mut found = HashMap::new();
-        let mut wanted: Vec<HashMap<String, AttributeValue>> = keys.iter().map(key_attributes).collect();
-        for _ in 0..BATCH_ROUNDS {
-            if wanted.is_empty() {
-                return Ok(found);
-            }
-            let mut request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
-            if let Some(name) = only {
-                request = request
-                    .projection_expression("#pk, #sk, #only")
-                    .expression_attribute_names("#pk", "pk")
-                    .expression_attribute_names("#sk", "sk")
-                    .expression_attribute_names("#only", name);
-            }
-            let request = request.build().expect("keys have been given");
-            let reply = self.client.batch_get_item().request_items(&self.name, request).send().await;
-            let reply = reply.map_err(|error| Failure::of("get", &error).cause())?;
-            for item in reply.responses().and_then(|tables| tables.get(&self.name)).into_iter().flatten() {
-                if let Some((key, attributes)) = read(item) {
-                    found.insert(key, attributes);
-                }
-            }
-            let left = reply.unprocessed_keys().and_then(|tables| tables.get(&self.name));
-            wanted = left.map(|left| left.keys().to_vec()).unwrap_or_default();
-        }
-        if wanted.is_empty() { Ok(found) } else { Err(Cause::Throttled) }
+        self.read(keys, only, true).await
+    }
+
+    async fn get_eventually(
+        &self,
+        keys: &[Key],
+        only: Option<&'static str>,
+    ) -> Result<HashMap<Key, Attributes>, Cause> {
+        self.read(keys, only, false).await
     }
 
     async fn replace(&self, item: &Item, guard: Guard) -> Result<bool, Replace> {

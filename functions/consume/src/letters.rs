@@ -1,4 +1,7 @@
 //! Writing dead letters, and noting in those that were sent round again what came of it.
+//!
+//! A letter is noted under each id that it names before it is written, so that a deletion finds it; and the tombstones of
+//! these ids are looked for after it is written. So whichever of a letter and a deletion comes second sees the other.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -6,10 +9,69 @@ use std::time::Duration;
 use shared::clock::Timestamp;
 use shared::outcome::Cause;
 
-use crate::dead_letter::{Letter, attribute, settled};
+use crate::dead_letter::{self, Letter, attribute, settled};
+use crate::erase::{device_tombstone_key, moment_of, tombstone_key};
+use crate::links;
 use crate::redrive::Redrive;
 use crate::settle::Failed;
-use crate::table::{Attributes, Guard, Insert, Item, Key, Table, get_all, insert_all};
+use crate::table::{Attributes, Guard, Insert, Item, Key, Table, Value, get_all, insert_all};
+
+/// What the sort keys begin with under which a letter is found by an id that it names; the rest is that of the letter.
+pub const LINK_PREFIX: &str = "LETTER#";
+/// The attribute of a letter that names no user, but a device.
+const IS_ANONYMOUS: &str = "anon";
+/// How much later than the letter its note under an id expires, in seconds: two weeks, so that no part of it is left alone.
+const LINK_TTL_LATER: i64 = 14 * 24 * 60 * 60;
+
+/// A letter, as it is found by an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where the letter is.
+    pub letter: Key,
+    /// When it came to us.
+    pub first_seen: Timestamp,
+    /// Whether it names no user, but a device.
+    pub is_anonymous: bool,
+}
+
+impl Link {
+    /// Reads what was found under an id; `None` if it is no letter.
+    #[must_use]
+    pub fn read(project: &str, key: &Key, attributes: &Attributes) -> Option<Self> {
+        let sk = key.sk.strip_prefix(LINK_PREFIX)?;
+        let (time, id) = sk.split_once('#')?;
+        let first_seen: Timestamp = time.parse().ok()?;
+        let is_anonymous = attributes.get(IS_ANONYMOUS) == Some(&Value::Flag(true));
+        Some(Self { letter: dead_letter::key(project, first_seen, id), first_seen, is_anonymous })
+    }
+}
+
+/// The project of a letter.
+fn project_of(letter: &Letter) -> &str {
+    letter.key.pk.rsplit_once('#').map_or("", |(project, _)| project)
+}
+
+/// The notes under the ids that a letter names.
+fn link_items(letter: &Letter, now: Timestamp, retention: Duration) -> impl Iterator<Item = Item> {
+    letter.names.ids.iter().map(move |id| {
+        let key = Key { pk: links::partition(project_of(letter), id), sk: format!("{LINK_PREFIX}{}", letter.key.sk) };
+        let mut item = Item { key, attributes: BTreeMap::new() };
+        if letter.names.is_anonymous {
+            item.attributes.insert(IS_ANONYMOUS, Value::Flag(true));
+        }
+        item.number("ttl", now.plus(retention).as_millis() / 1_000 + LINK_TTL_LATER);
+        item
+    })
+}
+
+/// The tombstones that a letter must not be older than.
+fn tombstones_of(letter: &Letter) -> impl Iterator<Item = Key> {
+    let project = project_of(letter);
+    letter.names.ids.iter().flat_map(move |id| {
+        let of_device = letter.names.is_anonymous.then(|| device_tombstone_key(project, id));
+        [tombstone_key(project, id)].into_iter().chain(of_device)
+    })
+}
 
 /// What a group of messages has for the dead letters.
 #[derive(Debug, Default)]
@@ -30,15 +92,18 @@ impl Letters<'_> {
     /// or came back, by their reasons.
     pub async fn write(
         self,
+        events: &impl Table,
         table: &impl Table,
         now: Timestamp,
         retention: Duration,
         failed: &mut Failed,
     ) -> BTreeMap<String, usize> {
+        // Of a message whose letters cannot be noted, none is written: it comes again.
+        let unnoted = self.note_names(events, now, retention, failed).await;
         let mut written: Vec<&Letter> = Vec::new();
         let mut fresh: Vec<(usize, &Letter)> = Vec::new();
         let mut returned = HashSet::new();
-        for (position, letter) in &self.letters {
+        for (position, letter) in self.letters.iter().filter(|(position, _)| !unnoted.contains(position)) {
             let Some(redrive) = self.redrives.get(position).filter(|_| self.comes_back(*position, letter)) else {
                 fresh.push((*position, letter));
                 continue;
@@ -53,6 +118,7 @@ impl Letters<'_> {
             }
         }
         written.extend(insert(table, &fresh, now, retention, failed).await);
+        self.erase_late(events, table, failed).await;
         for (position, redrive) in &self.redrives {
             if returned.contains(position) || failed.has(*position) {
                 continue;
@@ -62,13 +128,57 @@ impl Letters<'_> {
             }
         }
         let mut reasons = BTreeMap::new();
-        for Letter { key, reason, stage, .. } in written {
-            let project = key.pk.rsplit_once('#').map_or("", |(project, _)| project);
+        for letter @ Letter { key, reason, stage, .. } in written {
+            let project = project_of(letter);
             let id = key.sk.split_once('#').map_or("", |(_, id)| id);
             tracing::warn!(project, id, reason, stage = stage.tag(), "dead-lettered");
             *reasons.entry(reason.clone()).or_insert(0) += 1;
         }
         reasons
+    }
+
+    /// Notes the letters under the ids that they name. Returns the positions of messages for which that failed.
+    async fn note_names(
+        &self,
+        events: &impl Table,
+        now: Timestamp,
+        retention: Duration,
+        failed: &mut Failed,
+    ) -> HashSet<usize> {
+        let mut notes: Positioned = BTreeMap::new();
+        for (position, letter) in &self.letters {
+            let items = link_items(letter, now, retention);
+            notes.extend(items.map(|item| (item.key.clone(), (*position, item))));
+        }
+        let mut of_notes = Failed::default();
+        insert_items(events, notes, &mut of_notes).await;
+        let unnoted = of_notes.iter().map(|(position, _)| position).collect();
+        failed.extend(of_notes);
+        unnoted
+    }
+
+    /// Erases those letters whose names have been deleted later than they came.
+    async fn erase_late(&self, events: &impl Table, table: &impl Table, failed: &mut Failed) {
+        let keys: Vec<Key> = self.letters.iter().flat_map(|(_, letter)| tombstones_of(letter)).collect();
+        if keys.is_empty() {
+            return;
+        }
+        let found = get_all(events, keys, None).await;
+        for (position, letter) in &self.letters {
+            let erased = match &found {
+                Err(cause) => Err(*cause),
+                Ok(found) => {
+                    let moments = tombstones_of(letter).filter_map(|key| moment_of(found.get(&key)?));
+                    match moments.max() {
+                        Some(moment) if letter.first_seen <= moment => dead_letter::erase(table, &letter.key).await,
+                        _ => Ok(false),
+                    }
+                }
+            };
+            if let Err(cause) = erased {
+                failed.note(*position, cause);
+            }
+        }
     }
 }
 

@@ -6,14 +6,13 @@
 use std::ops::RangeInclusive;
 
 use shared::limits::{
-    ALIASES_MAX, BATCH_EVENTS_MAX, DYNAMODB_ITEM_BYTES_MAX, LAMBDA_PAYLOAD_BYTES_MAX, PROFILE_BYTES_MAX,
-    STORE_BATCH_BYTES_MAX,
+    BATCH_EVENTS_MAX, DYNAMODB_ITEM_BYTES_MAX, LAMBDA_PAYLOAD_BYTES_MAX, PROFILE_BYTES_MAX, STORE_BATCH_BYTES_MAX,
 };
 
 use crate::bundle::BUNDLE_BYTES_MAX;
 use crate::deliver::{GROUP_EVENTS, IN_FLIGHT};
 use crate::erase::BUNDLES_IN_FLIGHT;
-use crate::fold::{FOLD_BESIDE_BYTES_MAX, FOLD_BYTES_MAX, PROFILES_A_CALL};
+use crate::fold::{FOLD_BESIDE_BYTES_MAX, FOLD_BYTES_MAX};
 use crate::packed::LOGS_READ_BYTES;
 use crate::profile::{VALUE_BYTES, VALUES_MAX};
 
@@ -53,10 +52,10 @@ pub struct Term {
 #[must_use]
 pub fn terms() -> [Term; 11] {
     let term = |what, bytes| Term { what, bytes };
-    // Those of a person are read, copied where they change, and written one after the other.
+    // It is read, copied where it changes, and written.
     let in_turn = OPERATION_FACTOR * FOLD_BYTES_MAX.max(DYNAMODB_ITEM_BYTES_MAX)
-        + 2 * (ALIASES_MAX + 1) * PROFILE_MEMORY
-        + CALL_FACTOR * (PROFILES_A_CALL + 1) * PROFILE_BYTES_MAX;
+        + 2 * PROFILE_MEMORY
+        + CALL_FACTOR * PROFILE_BYTES_MAX;
     let beside =
         IN_FLIGHT * (OPERATION_FACTOR * FOLD_BESIDE_BYTES_MAX + 2 * PROFILE_MEMORY + CALL_FACTOR * PROFILE_BYTES_MAX);
     [
@@ -70,7 +69,7 @@ pub fn terms() -> [Term; 11] {
         term("items", LAMBDA_PAYLOAD_BYTES_MAX),
         // The lists of receipts come after them, and are no larger.
         term("one call with items", CALL_FACTOR * STORE_BATCH_BYTES_MAX),
-        term("profiles of a person, or of several at a time", in_turn.max(beside)),
+        term("a profile with much that is new, or several with little", in_turn.max(beside)),
         term("a page of a query or scan", CALL_FACTOR * PAGE_BYTES_MAX),
         term("ids of bundles", CALL_FACTOR * LOGS_READ_BYTES),
         // As it is compressed, as JSON, and as attributes, of which a short one takes ten times its text.

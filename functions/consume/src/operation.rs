@@ -1,23 +1,19 @@
 //! What an event does to profiles.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use shared::clock::Timestamp;
 use shared::event::{Event, Kind};
 use shared::json::Members;
 
 use crate::profile::{Register, Section};
 
-/// What an event does to the profile of its subject, and to those of its subject's other ids.
+/// What an event does to the profile of its subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operation {
     /// Values to be kept if they are later than those there.
     pub registers: Vec<(Section, String, Register)>,
-    /// An id that the subject had before.
-    pub former: Option<String>,
-    /// The moment up to which everything is to be forgotten.
-    pub deleted: Option<Timestamp>,
 }
 
 impl Operation {
@@ -41,8 +37,9 @@ impl Operation {
                 let changes = Members::parse(event.data.as_ref()?.get()).ok()?;
                 let tags = |name| changes.get(name).and_then(strings).unwrap_or_default();
                 let removed = tags("remove");
+                let is_removed: HashSet<&String> = removed.iter().collect();
                 // A tag that is both added and removed is removed.
-                for tag in tags("add").iter().filter(|tag| !removed.contains(tag)) {
+                for tag in tags("add").iter().filter(|tag| !is_removed.contains(tag)) {
                     operation.set(event, &id, Section::Tags, tag, "true");
                 }
                 for tag in &removed {
@@ -51,9 +48,7 @@ impl Operation {
             }
             Kind::Unsubscribe => operation.set(event, &id, Section::Subscription, "subscribed", "false"),
             Kind::Resubscribe => operation.set(event, &id, Section::Subscription, "subscribed", "true"),
-            Kind::Alias => operation.former = event.target.clone().filter(|former| *former != event.subject),
-            Kind::Delete => operation.deleted = Some(event.timestamp),
-            Kind::Track | Kind::Page | Kind::Screen => {}
+            Kind::Alias | Kind::Delete | Kind::Track | Kind::Page | Kind::Screen => {}
         }
         (operation != Self::default()).then_some(operation)
     }
@@ -61,13 +56,7 @@ impl Operation {
     /// Whether events of a kind say anything of a profile.
     #[must_use]
     pub fn is_of(kind: Kind) -> bool {
-        !matches!(kind, Kind::Track | Kind::Page | Kind::Screen)
-    }
-
-    /// Whether it can concern other ids than its subject.
-    #[must_use]
-    pub fn reaches_others(&self) -> bool {
-        self.former.is_some() || self.deleted.is_some()
+        !matches!(kind, Kind::Alias | Kind::Delete | Kind::Track | Kind::Page | Kind::Screen)
     }
 
     fn set(&mut self, event: &Event, id: &Arc<str>, section: Section, name: &str, value: &str) {

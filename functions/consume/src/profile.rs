@@ -7,20 +7,32 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::clock::Timestamp;
+use shared::outcome::Cause;
 
+use crate::erase::REMAINS_FOR;
 use crate::operation::Operation;
+use crate::store::partition;
 use crate::table::{Attributes, Item, Key, Value};
 
 /// The number that changes with every write of a profile.
 pub const VERSION: &str = "ver";
-/// The sort key of a profile.
+/// The sort key of the profile of a user.
 pub const SORT: &str = "PROFILE";
+/// The sort key of what is known of a device before any user is named: a text can be a user's id and a device's.
+pub const DEVICE_SORT: &str = "PROFILE#DEVICE";
 /// The most values that one profile keeps. In memory each takes about [`VALUE_BYTES`] beyond its text, which for short
 /// values is many times the text.
-pub const VALUES_MAX: usize = 5_000;
+pub const VALUES_MAX: usize = 2_000;
 /// What a value takes in memory beyond its text: its place in a tree whose nodes may be half empty (150), and what the
 /// allocator adds to its two small texts (50).
 pub const VALUE_BYTES: usize = 200;
+
+/// Where the profile of an id is: that of a user, or what is known of a device before any user is named.
+#[must_use]
+pub fn key(project: &str, id: &str, is_anonymous: bool) -> Key {
+    let sk = if is_anonymous { DEVICE_SORT } else { SORT };
+    Key { pk: partition(project, id), sk: sk.to_owned() }
+}
 
 /// The parts of a profile, each an attribute of its item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,8 +56,6 @@ const SECTIONS: [(Section, &str); 4] = [
 /// The events that the values come from.
 const EVENTS: &str = "events";
 const DELETED: &str = "deleted";
-const LATER_IDS: &str = "into";
-const FORMER_IDS: &str = "from";
 
 /// One value with what decides which of two values stays: the later one, by corrected time, then by event id, then by
 /// its text, so that the order is total.
@@ -62,12 +72,8 @@ pub struct Register {
 /// What is known of one id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// Shared by copies until one of them is changed: a person can be fifty of these, read, and about to be written.
+    /// Shared by copies until one of them is changed.
     registers: Arc<BTreeMap<(Section, String), Register>>,
-    /// The ids that this one became: everything here holds for them too.
-    pub later_ids: BTreeSet<String>,
-    /// The ids that became this one.
-    pub former_ids: BTreeSet<String>,
     /// The moment up to which everything is forgotten.
     pub deleted: Option<Timestamp>,
 }
@@ -82,10 +88,6 @@ impl Profile {
     pub fn apply(&mut self, operation: &Operation) {
         for (section, name, register) in &operation.registers {
             self.keep(*section, name, register);
-        }
-        self.former_ids.extend(operation.former.clone());
-        if let Some(moment) = operation.deleted {
-            self.forget(moment);
         }
     }
 
@@ -121,6 +123,18 @@ impl Profile {
         self.registers.contains_key(&(section, name.to_owned()))
     }
 
+    /// How many values it keeps.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.registers.len()
+    }
+
+    /// Whether it keeps none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.registers.is_empty()
+    }
+
     /// Whether it keeps no more values than a profile may.
     #[must_use]
     pub fn has_room(&self) -> bool {
@@ -139,9 +153,10 @@ impl Profile {
         self.registers.get(&(section, name.to_owned())).map(|register| register.value.as_str())
     }
 
-    /// The profile's item: each part an attribute, each value with its time in milliseconds and its event.
+    /// The profile's item: each part an attribute, each value with its time in milliseconds and its event. One from which
+    /// everything was erased stays for a day after `now`, for a write that began before and is still under way.
     #[must_use]
-    pub fn item(&self, key: Key, version: i64) -> Item {
+    pub fn item(&self, key: Key, version: i64, now: Timestamp) -> Item {
         let mut item = Item { key, attributes: BTreeMap::new() };
         let events: BTreeSet<&str> = self.registers.values().map(|register| &*register.event).collect();
         let places: BTreeMap<&str, usize> = events.iter().enumerate().map(|(place, event)| (*event, place)).collect();
@@ -162,13 +177,11 @@ impl Profile {
                 item.text(attribute, json(&part));
             }
         }
-        for (attribute, ids) in [(LATER_IDS, &self.later_ids), (FORMER_IDS, &self.former_ids)] {
-            if !ids.is_empty() {
-                item.text(attribute, json(ids));
-            }
-        }
         if let Some(moment) = self.deleted {
             item.number(DELETED, moment.as_millis());
+            if self.registers.is_empty() {
+                item.number("ttl", now.plus(REMAINS_FOR).as_millis() / 1_000);
+            }
         }
         item.number(VERSION, version);
         item
@@ -191,11 +204,15 @@ impl Profile {
             }
         }
         let mut profile = Self { registers: Arc::new(registers), ..Self::default() };
-        profile.later_ids = serde_json::from_str(text(LATER_IDS).unwrap_or("[]")).ok()?;
-        profile.former_ids = serde_json::from_str(text(FORMER_IDS).unwrap_or("[]")).ok()?;
         profile.deleted = attributes.get(DELETED).and_then(Value::number).map(Timestamp::from_millis_clamped);
         Some((profile, attributes.get(VERSION)?.number()?))
     }
+}
+
+/// Says that a stored profile cannot be read. Without it nothing can be said of whom it is of; it is tried again.
+pub fn unreadable(project: &str) -> Cause {
+    tracing::error!(project, "a stored profile cannot be read");
+    Cause::Denied
 }
 
 fn json(value: &impl Serialize) -> String {
@@ -228,12 +245,14 @@ mod tests {
 
     #[test]
     fn nothing_up_to_a_deletion_is_kept_whatever_came_first() {
-        let deletion = Operation { deleted: Timestamp::from_millis(5), ..Operation::default() };
-        let operations = [set("old", 5, "1"), deletion, set("new", 6, "2")];
+        let operations = [Some(set("old", 5, "1")), None, Some(set("new", 6, "2"))];
         for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]] {
             let mut profile = Profile::default();
             for index in order {
-                profile.apply(&operations[index]);
+                match &operations[index] {
+                    Some(operation) => profile.apply(operation),
+                    None => profile.forget(Timestamp::from_millis(5).unwrap()),
+                }
             }
             assert_eq!(
                 (profile.value(Section::Traits, "old"), profile.value(Section::Traits, "new")),
@@ -249,9 +268,9 @@ mod tests {
             profile.apply(&set(name, 1, value));
         }
         Arc::make_mut(&mut profile.registers).insert((Section::Tags, "vip".into()), register(2, "true"));
-        profile.later_ids.insert("b".into());
         profile.deleted = Timestamp::from_millis(0);
-        let item = profile.item(Key { pk: "dev#a".into(), sk: SORT.into() }, 7);
+        let item = profile.item(Key { pk: "dev#a".into(), sk: SORT.into() }, 7, Timestamp::from_millis(0).unwrap());
+        assert!(!item.attributes.contains_key("ttl"));
         assert_eq!(
             item.attributes["traits"].text(),
             Some(r#"{"big":[12345678901234567890,1,0],"gone":[null,1,0],"n":[1.50,1,0],"o":[{ "x":1 },1,0]}"#)
@@ -262,8 +281,19 @@ mod tests {
     }
 
     #[test]
+    fn of_a_profile_that_was_forgotten_an_item_is_left_for_a_day() {
+        let mut profile = Profile::default();
+        profile.apply(&set("plan", 1, "1"));
+        profile.forget(Timestamp::from_millis(5).unwrap());
+        let now = Timestamp::from_millis(10_000).unwrap();
+        let item = profile.item(Key { pk: "dev#a".into(), sk: SORT.into() }, 2, now);
+        assert_eq!(item.attributes["ttl"].number(), Some(10 + 86_400));
+        assert_eq!(item.attributes.len(), 3, "{item:?}");
+    }
+
+    #[test]
     fn what_is_no_profile_is_not_read() {
-        for (name, value) in [("traits", "[]"), ("into", "{}"), ("tags", "{\"a\":1}"), ("tags", "{\"a\":[true,1,0]}")] {
+        for (name, value) in [("traits", "[]"), ("tags", "{\"a\":1}"), ("tags", "{\"a\":[true,1,0]}")] {
             let attributes =
                 Attributes::from([(VERSION.into(), Value::Number(1)), (name.to_owned(), Value::Text(value.into()))]);
             assert_eq!(Profile::read(&attributes), None, "{name}");

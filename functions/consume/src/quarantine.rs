@@ -220,7 +220,8 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         let letters = Letters { letters: vec![(0, letter)], redrives };
         let mut report = Report::default();
         let (now, retention) = (self.clock.now(), self.dead_letters_retention);
-        report.dead_lettered = letters.write(&self.ports.dead_letters, now, retention, &mut report.failed).await;
+        report.dead_lettered =
+            letters.write(&self.ports.events, &self.ports.dead_letters, now, retention, &mut report.failed).await;
         report
     }
 
@@ -241,7 +242,7 @@ impl<T: Table, Q: Queue> Consume<T, Q> {
         let letters = Letters { letters: vec![], redrives };
         let mut report = Report::default();
         let (now, retention) = (self.clock.now(), self.dead_letters_retention);
-        letters.write(&self.ports.dead_letters, now, retention, &mut report.failed).await;
+        letters.write(&self.ports.events, &self.ports.dead_letters, now, retention, &mut report.failed).await;
         report
     }
 }

@@ -2,9 +2,13 @@
 //!
 //! Each message of such a request has a list of its own, found under its receipt by the first index in it. What is in a
 //! list follows from the message alone. So whoever writes it first has written it for all deliveries.
+//!
+//! A list names users, and is there for two weeks. So it is sealed: only who has the receipt can read it, and an erasure
+//! need not find it.
 
 use std::collections::BTreeMap;
 
+use shared::keys::{seal, unseal};
 use shared::limits::{BATCH_EVENTS_MAX, RECEIPT_LIFE};
 use shared::message::Message;
 use shared::outcome::Cause;
@@ -12,7 +16,7 @@ use shared::receipt::{Listed, Receipt, list, read_list};
 
 use crate::compressed::{deflate, inflate};
 use crate::settle::Failed;
-use crate::table::{Insert, Item, Key, Table, Value, insert_all};
+use crate::table::{Attributes, Insert, Item, Key, Table, Value, insert_all};
 
 /// What the sort key of a list begins with.
 pub const SORT: &str = "RECEIPT#";
@@ -31,7 +35,8 @@ pub fn item(message: &Message) -> Option<Item> {
     let first = events.chain(message.refused.iter().map(|item| item.index)).min().filter(|_| message.lists_items)?;
     let key = Key { pk: partition(&message.project, &message.receipt), sk: format!("{SORT}{first:010}") };
     let mut item = Item { key, attributes: BTreeMap::new() };
-    item.bytes_of(LIST, deflate(&list(message)));
+    let sealed = seal(&message.list_key, &item.key.sk, &deflate(&list(message)));
+    item.bytes_of(LIST, sealed);
     item.number("ttl", message.received_at.plus(RECEIPT_LIFE).as_millis() / 1000);
     Some(item)
 }
@@ -61,9 +66,9 @@ pub async fn write_lists<'a>(
     }
 }
 
-fn read(list: &Value, receipt: &Receipt) -> Option<Vec<Listed>> {
-    let Value::Bytes(bytes) = list else { return None };
-    read_list(&inflate(bytes)?, receipt.received_at)
+fn read(sort: &str, list: &Value, receipt: &Receipt) -> Option<Vec<Listed>> {
+    let Value::Bytes(sealed) = list else { return None };
+    read_list(&inflate(&unseal(&receipt.list_key, sort, sealed))?, receipt.received_at)
 }
 
 /// Reads the items of a request from its lists, those by index that are there by now.
@@ -77,7 +82,8 @@ pub async fn read_lists(table: &impl Table, project: &str, receipt: &Receipt) ->
     // There are no more lists than items, so this ends even if somebody goes on adding some.
     for _ in 0..=BATCH_EVENTS_MAX {
         let page = table.query(&partition, SORT, after.as_deref()).await?;
-        let listed = page.items.iter().filter_map(|(_, attributes)| read(attributes.get(LIST)?, receipt)).flatten();
+        let read = |(key, attributes): &(Key, Attributes)| read(&key.sk, attributes.get(LIST)?, receipt);
+        let listed = page.items.iter().filter_map(read).flatten();
         items.extend(listed.filter(|item| item.index < receipt.items).map(|item| (item.index, item)));
         match page.items.last() {
             Some((last, _)) if !page.is_last => after = Some(last.sk.clone()),
@@ -106,14 +112,15 @@ mod tests {
 
     #[test]
     fn a_list_is_found_under_its_receipt_and_leaves_with_it() {
-        let message = Message { lists_items: true, ..message() };
+        let message = Message { lists_items: true, list_key: "k".to_owned(), ..message() };
         let item = item(&message).unwrap();
         assert_eq!(item.key.pk, format!("{}#RECEIPT#{}", message.project, message.receipt));
         assert_eq!(item.key.sk, "RECEIPT#0000000000");
         let days = (item.attributes["ttl"].number().unwrap() - message.received_at.as_millis() / 1000) / 86_400;
         assert_eq!(days, 14);
         let Value::Bytes(bytes) = &item.attributes[LIST] else { panic!() };
-        let listed = read_list(&inflate(bytes).unwrap(), message.received_at).unwrap();
+        assert_eq!(inflate(bytes), None, "nobody reads it without the key");
+        let listed = read_list(&inflate(&unseal("k", &item.key.sk, bytes)).unwrap(), message.received_at).unwrap();
         assert_eq!(listed.len(), message.events.len() + message.refused.len());
         assert_eq!(item, super::item(&message).unwrap(), "on every delivery the same");
     }

@@ -16,6 +16,9 @@ pub const EVENT_SORT: &str = "E#";
 
 /// The attribute that says which event of which request an item came from. What is left of an erased event has none.
 pub const ORIGIN: &str = "rcpt";
+/// The attribute that says whom an event names that has its device for a home: a user, or nobody where it is empty. An
+/// event without it lives with the user that it names.
+pub const USER: &str = "user";
 /// The attributes that are JSON as its producer wrote it.
 pub const JSON_TEXTS: [&str; 3] = ["ctx", "data", "more"];
 /// The attribute that holds these where they are compressed, as one JSON object with their names.
@@ -78,10 +81,10 @@ pub fn origin(message: &Message, event: &Event) -> String {
     format!("{}.{}", message.receipt, event.index)
 }
 
-/// The partition that holds everything of a subject.
+/// The partition of a home: the events that live there, and the profile of the id.
 #[must_use]
-pub fn partition(project: &str, subject: &str) -> String {
-    format!("{project}#{subject}")
+pub fn partition(project: &str, home: &str) -> String {
+    format!("{project}#{home}")
 }
 
 /// The time in an event's key: the producer's, which a retry repeats; where there is none, that of arrival.
@@ -94,7 +97,7 @@ pub fn key_time(message: &Message, event: &Event) -> Timestamp {
 #[must_use]
 pub fn key(message: &Message, event: &Event) -> Key {
     let time = key_time(message, event);
-    Key { pk: partition(&message.project, &event.subject), sk: format!("{EVENT_SORT}{time}#{}", event.id) }
+    Key { pk: partition(&message.project, event.home()), sk: format!("{EVENT_SORT}{time}#{}", event.id) }
 }
 
 /// An event's item. Every 1,024 bytes cost a write unit; so names are short, and the JSON is compressed where that saves
@@ -116,6 +119,9 @@ pub fn plain(message: &Message, event: &Event) -> Item {
     if let Some(sent_at) = event.sent_at {
         item.number("sent", sent_at.as_millis());
     }
+    if event.device.is_some() {
+        item.text(USER, if event.is_anonymous() { "" } else { &event.subject });
+    }
     for (name, text) in [("name", &event.name), ("target", &event.target)] {
         if let Some(text) = text {
             item.text(name, text);
@@ -127,6 +133,27 @@ pub fn plain(message: &Message, event: &Event) -> Item {
         }
     }
     item
+}
+
+/// Whom a stored event names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// The user whose home it is.
+    Home,
+    /// Another user, on the device whose home it is.
+    User(&'a str),
+    /// Nobody: all that is known is the device whose home it is.
+    Nobody,
+}
+
+/// Whom a stored event names, by its attributes.
+#[must_use]
+pub fn named(event: &Attributes) -> Named<'_> {
+    match event.get(USER).and_then(Value::text) {
+        None => Named::Home,
+        Some("") => Named::Nobody,
+        Some(user) => Named::User(user),
+    }
 }
 
 fn compress(item: Item) -> Item {

@@ -155,6 +155,16 @@ pub trait Table {
         only: Option<&'static str>,
     ) -> impl Future<Output = Result<HashMap<Key, Attributes>, Cause>> + Send;
 
+    /// The same at half the price, but what was written a moment ago may be missing: for what is only ever added, and is
+    /// written on the condition that it is not there.
+    fn get_eventually(
+        &self,
+        keys: &[Key],
+        only: Option<&'static str>,
+    ) -> impl Future<Output = Result<HashMap<Key, Attributes>, Cause>> + Send {
+        self.get(keys, only)
+    }
+
     /// Writes one item in place of what is there, if `guard` holds; otherwise returns `false`. `Err` with a text means
     /// that the table can never take the item.
     fn replace(&self, item: &Item, guard: Guard) -> impl Future<Output = Result<bool, Replace>> + Send;

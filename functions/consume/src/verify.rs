@@ -1,6 +1,7 @@
 //! Write keys that `ingest` could not check, because the table was away when the request came in.
 
-use shared::keys::{WRITE_KEY_SORT, is_project, write_key_attribute, write_key_partition};
+use shared::event::Event;
+use shared::keys::{USER_HOME, WRITE_KEY_SORT, is_project, write_key_attribute, write_key_partition};
 use shared::message::Message;
 use shared::outcome::Reason;
 
@@ -25,9 +26,12 @@ pub async fn verify_keys(table: &impl Table, decoded: Vec<&mut Decoded>) {
             }
         };
         match (owner, &mut *one) {
-            (Some((project, source)), Decoded::Message(message)) => {
-                let Message { project: no_project, source: no_source, verified, .. } = &mut **message;
-                (*no_project, *no_source, *verified) = (project, source, true);
+            (Some(owner), Decoded::Message(message)) => {
+                let Message { project, source, verified, events, .. } = &mut **message;
+                if owner.lives_with_user {
+                    events.iter_mut().for_each(Event::live_with_user);
+                }
+                (*project, *source, *verified) = (owner.project, owner.source, true);
             }
             _ => {
                 let detail = "the write key was checked after the request had been accepted, and is nobody's";
@@ -48,13 +52,21 @@ fn key(hash: &str) -> Key {
     Key { pk: write_key_partition(hash), sk: WRITE_KEY_SORT.to_owned() }
 }
 
-/// Project and source of a key's item. A key with a secret is for webhooks only, and `ingest` takes none of those
+/// Whose a write key is.
+struct Owner {
+    project: String,
+    source: String,
+    lives_with_user: bool,
+}
+
+/// The owner of a key's item. A key with a secret is for webhooks only, and `ingest` takes none of those
 /// unchecked; so it counts as nobody's.
-fn owner(item: &Attributes) -> Option<(String, String)> {
+fn owner(item: &Attributes) -> Option<Owner> {
     let text = |name: &str| item.get(name).and_then(Value::text);
     let name = |name: &str| text(name).filter(|name| is_project(name)).map(str::to_owned);
     let disabled = item.get(write_key_attribute::DISABLED) == Some(&Value::Flag(true));
     let signed = text(write_key_attribute::SECRET).is_some_and(|secret| !secret.is_empty());
-    let owner = (name(write_key_attribute::PROJECT)?, name(write_key_attribute::SOURCE)?);
-    (!disabled && !signed).then_some(owner)
+    let lives_with_user = text(write_key_attribute::HOME) == Some(USER_HOME);
+    let (project, source) = (name(write_key_attribute::PROJECT)?, name(write_key_attribute::SOURCE)?);
+    (!disabled && !signed).then_some(Owner { project, source, lives_with_user })
 }

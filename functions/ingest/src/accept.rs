@@ -163,6 +163,9 @@ impl<L: KeyLookup, Q: EventQueue, S: SpillStore> Ingest<L, Q, S> {
             Checked::Known(owner) => {
                 account.project.clone_from(&owner.project);
                 verify_signature(owner, found, call, &bytes, &parsed)?;
+                if owner.lives_with_user {
+                    parsed.events.iter_mut().for_each(Event::live_with_user);
+                }
             }
             // Whether it is to be signed, only the table knows; and Segment's webhooks are sent again.
             Checked::Unchecked { .. } if found.route == Route::Webhook => return Err(self.keys_unavailable()),
@@ -184,8 +187,11 @@ impl<L: KeyLookup, Q: EventQueue, S: SpillStore> Ingest<L, Q, S> {
                 "item refused"
             );
         }
-        let issued = Receipt::issue(&envelope, &parsed.events, &parsed.refused);
-        envelope.lists_items = issued.is_short;
+        // Random, so that nobody can guess it from what is stored.
+        let new_key = || uuid::Uuid::now_v7().simple().to_string();
+        let issued = Receipt::issue(&envelope, &parsed.events, &parsed.refused, new_key);
+        envelope.lists_items = issued.list_key.is_some();
+        envelope.list_key = issued.list_key.unwrap_or_default();
         let entries = pack(&envelope, parsed.events, parsed.refused, MESSAGE_BYTES_TARGET);
         account.spilled = self.make_durable(receipt, entries).await?;
         count(metric::EVENTS_SPILLED, account.spilled as u64);
@@ -217,7 +223,12 @@ impl<L: KeyLookup, Q: EventQueue, S: SpillStore> Ingest<L, Q, S> {
         let ready = match known {
             Some((ready, asked_at)) if now >= asked_at && now.since(asked_at) < READY_FRESH => ready,
             _ => {
-                let owner = Owner { project: "probe".to_owned(), source: "ready".to_owned(), secret: None };
+                let owner = Owner {
+                    project: "probe".to_owned(),
+                    source: "ready".to_owned(),
+                    secret: None,
+                    lives_with_user: false,
+                };
                 let message = envelope(Checked::Known(owner), receipt, now);
                 let ready = self.make_durable(receipt, vec![probe(&message)]).await.is_ok();
                 *self.ready.lock().expect("nothing panics while it holds the answer") = Some((ready, now));
@@ -248,6 +259,7 @@ fn envelope(checked: Checked, receipt: &str, received_at: Timestamp) -> Message 
         verified: write_key_hash.is_none(),
         write_key_hash,
         lists_items: false,
+        list_key: String::new(),
         events: vec![],
         refused: vec![],
     }

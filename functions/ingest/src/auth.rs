@@ -23,14 +23,20 @@ pub struct Owner {
     pub source: String,
     /// What the webhooks of this source are signed with; without it they need no signature.
     pub secret: Option<String>,
+    /// Whether its events live with the user that they name, since its `anonymousId` is no device.
+    pub lives_with_user: bool,
 }
 
 /// Tells whether there is a secret, but not which.
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { project, source, secret } = self;
-        let signed = secret.is_some();
-        f.debug_struct("Owner").field("project", project).field("source", source).field("signed", &signed).finish()
+        let Self { project, source, secret, lives_with_user } = self;
+        f.debug_struct("Owner")
+            .field("project", project)
+            .field("source", source)
+            .field("signed", &secret.is_some())
+            .field("lives_with_user", lives_with_user)
+            .finish()
     }
 }
 
@@ -189,7 +195,8 @@ mod tests {
             if self.away.load(Ordering::SeqCst) {
                 return Err(LookupError("away".into()));
             }
-            let owner = Owner { project: "dev".into(), source: "default".into(), secret: None };
+            let (project, source) = ("dev".to_owned(), "default".to_owned());
+            let owner = Owner { project, source, secret: None, lives_with_user: false };
             Ok((hash == write_key_hash("known")).then_some(owner))
         }
     }

@@ -8,8 +8,8 @@ use shared::outcome::Reason;
 use crate::parsed::{Arrival, Refusal, malformed};
 use crate::segment::{self, BATCH};
 
-/// Reads of an item what makes it the event that it is. Of one with a `messageId`, that is this, the user and the time:
-/// the rest of the call need not be there. Of any other it is the whole call, which must be there as it was sent.
+/// Reads of an item what makes it the event that it is. Of one with a `messageId`, that is this, the device or else
+/// the user, and the time: the rest of the call need not be there. Of any other it is the whole call, which must be there as it was sent.
 ///
 /// What is not part of the identity may be missing from the event.
 ///
@@ -25,13 +25,15 @@ pub fn identify(index: u32, item: &RawValue, arrival: &Arrival<'_>) -> Result<Ev
         return segment::reread(BATCH, index, item, arrival);
     };
     let client_time = segment::client_time(&members).map(|(time, _, _)| time);
-    let (subject, _) = segment::subject(&members)?;
+    let segment::Whom { subject, device, .. } = segment::whom(&members)?;
     Ok(Event {
         index,
         id,
         identity: Identity::Forever,
         kind: Kind::Track,
         subject,
+        device,
+        address: None,
         name: None,
         target: None,
         data: None,
@@ -70,7 +72,8 @@ mod tests {
 
     fn assert_same(short: &serde_json::Value, whole: &serde_json::Value) {
         let (found, sent) = (identified(short).unwrap(), sent(whole));
-        let keyed = |event: Event| (event.id, event.identity, event.subject, event.client_time);
+        let keyed =
+            |event: Event| (event.home().to_owned(), event.id, event.identity, event.subject, event.client_time);
         assert_eq!(keyed(found), keyed(sent), "{short}");
     }
 

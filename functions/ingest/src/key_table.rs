@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use shared::keys::{WRITE_KEY_SORT, write_key_attribute, write_key_partition};
+use shared::keys::{USER_HOME, WRITE_KEY_SORT, write_key_attribute, write_key_partition};
 
 use crate::auth::{KeyLookup, LookupError, Owner};
 
@@ -46,7 +46,8 @@ fn owner(item: &HashMap<String, AttributeValue>) -> Option<Owner> {
     let project = text(write_key_attribute::PROJECT).filter(|project| shared::keys::is_project(project))?;
     let source = text(write_key_attribute::SOURCE).filter(|source| shared::keys::is_project(source))?;
     let secret = text(write_key_attribute::SECRET).filter(|secret| !secret.is_empty());
-    (!disabled).then_some(Owner { project, source, secret })
+    let lives_with_user = text(write_key_attribute::HOME).as_deref() == Some(USER_HOME);
+    (!disabled).then_some(Owner { project, source, secret, lives_with_user })
 }
 
 #[cfg(test)]
@@ -60,8 +61,13 @@ mod tests {
         };
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let whole = [("project", text("dev")), ("source", text("web"))];
-        assert_eq!(item(&whole), Some(Owner { project: "dev".into(), source: "web".into(), secret: None }));
+        let owner = Owner { project: "dev".into(), source: "web".into(), secret: None, lives_with_user: false };
+        assert_eq!(item(&whole), Some(owner));
         let [project, source] = whole;
+        for (home, expected) in [("user", true), ("device", false)] {
+            let found = item(&[project.clone(), source.clone(), ("home", text(home))]).unwrap();
+            assert_eq!(found.lives_with_user, expected, "{home}");
+        }
         let signed = item(&[project.clone(), source.clone(), ("secret", text("s3cret"))]).unwrap();
         assert_eq!(signed.secret.as_deref(), Some("s3cret"));
         assert!(!format!("{signed:?}").contains("s3cret"), "a secret stays out of logs");

@@ -103,7 +103,8 @@ mod tests {
             code_version: "0.1.0".into(),
             verified: true,
             write_key_hash: None,
-            lists_items: false,
+            lists_items: true,
+            list_key: "k".repeat(64),
             events: vec![],
             refused: vec![],
         }
@@ -117,6 +118,8 @@ mod tests {
             identity: Identity::Forever,
             kind: Kind::Track,
             subject: "é".repeat(480),
+            device: Some("d".repeat(480)),
+            address: Some("a".repeat(480)),
             name: Some("n".into()),
             target: None,
             data: Some(serde_json::from_str(&format!("{{\"a\":\"{filler}\"}}")).unwrap()),

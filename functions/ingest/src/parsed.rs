@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use shared::clock::Timestamp;
 use shared::event::Event;
 use shared::json::{Members, ObjectWriter};
-use shared::limits::{BATCH_EVENTS_MAX, EVENT_ID_BYTES_MAX, REFUSED_BYTES_MAX};
+use shared::limits::{BATCH_EVENTS_MAX, EVENT_ID_BYTES_MAX, REFUSED_BYTES_MAX, SUBJECT_CHARS_MAX};
 use shared::message::{Refused, noncharacters};
 use shared::outcome::Reason;
 
@@ -38,6 +38,19 @@ pub struct Parsed {
 
 /// The member of Segment's bodies and items that carries the write key.
 pub const WRITE_KEY: &str = "writeKey";
+
+/// The e-mail address among traits: it must have something on both sides of its last `@`, no white space, and fit a key.
+pub(crate) fn address(traits: &Members<'_>) -> Option<String> {
+    let fits = |text: &String| is_email(text) && text.chars().count() <= SUBJECT_CHARS_MAX;
+    traits.get("email").and_then(string).filter(fits)
+}
+
+/// Whether a text has the form of an e-mail address: something on both sides of its last `@`, and no white space. More
+/// would refuse addresses that exist.
+pub(crate) fn is_email(text: &str) -> bool {
+    let sides = text.rsplit_once('@');
+    sides.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty()) && !text.contains(char::is_whitespace)
+}
 
 /// Why one item can never be stored: the reason, and what exactly is wrong, for a person.
 pub type Refusal = (Reason, String);

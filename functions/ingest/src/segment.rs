@@ -12,8 +12,8 @@ use shared::message::Refused;
 use shared::outcome::Reason;
 
 use crate::parsed::{
-    Arrival, Elements, Parsed, Refusal, WRITE_KEY, canonical, fitting_event_id, id, malformed, object, refuse, rest,
-    string,
+    Arrival, Elements, Parsed, Refusal, WRITE_KEY, address, canonical, fitting_event_id, id, malformed, object, refuse,
+    rest, string,
 };
 use crate::response::Problem;
 use crate::route::SegmentCall;
@@ -234,9 +234,9 @@ fn event(
     common: &Common<'_>,
     arrival: &Arrival<'_>,
 ) -> Result<Event, Refusal> {
-    let (subject, subject_member) = subject(members)?;
+    let Whom { subject, device, member: subject_member } = whom(members)?;
     let name = name(kind, members)?;
-    let data = data(kind, members)?;
+    let (data, address) = data(kind, members)?;
     let target_member = target_member(kind);
     let target = target_member.map(|member| target(member, members)).transpose()?;
     let client = client_time(members);
@@ -252,7 +252,8 @@ fn event(
                 kind.tag(),
                 name.as_deref().unwrap_or_default(),
                 &category,
-                &subject,
+                // Whom it names, a library may fill in between two tries.
+                device.as_deref().unwrap_or(&subject),
                 target.as_deref().unwrap_or_default(),
                 &canonical(data)?,
                 &time.to_string(),
@@ -262,6 +263,7 @@ fn event(
         }
         (None, None) => (format!("{}-{index}", arrival.receipt), Identity::Fresh),
     };
+    let has_device = device.is_some() && kind != Kind::Delete;
     // Only what has found its place elsewhere is left out of the rest.
     let taken = [
         Some("type"),
@@ -269,6 +271,7 @@ fn event(
         Some("context"),
         Some(WRITE_KEY),
         Some(subject_member),
+        has_device.then_some("anonymousId"),
         Some(data_member(kind).0),
         name.as_ref().map(|_| if kind == Kind::Track { "event" } else { "name" }),
         target_member,
@@ -282,6 +285,9 @@ fn event(
         identity,
         kind,
         subject,
+        // A deletion is about an id, wherever it is said.
+        device: device.filter(|_| kind != Kind::Delete),
+        address,
         name,
         target,
         data: data.map(ToOwned::to_owned),
@@ -307,15 +313,64 @@ pub(crate) fn message_id(members: &Members<'_>) -> Result<Option<String>, Refusa
     Ok(id(members.get("messageId")).map_err(|()| not_an_id("messageId"))?.map(fitting_event_id))
 }
 
-/// Whom the event is about, and the member that says so.
-pub(crate) fn subject(members: &Members<'_>) -> Result<(String, &'static str), Refusal> {
-    for member in ["userId", "anonymousId"] {
-        if let Some(subject) = id(members.get(member)).map_err(|()| not_an_id(member))? {
-            within_limit(member, &subject)?;
-            return Ok((subject, member));
-        }
+/// Whom an event is about.
+pub(crate) struct Whom {
+    /// The user, else the device.
+    pub(crate) subject: String,
+    /// The device, where there is one.
+    pub(crate) device: Option<String>,
+    /// The member that says the subject.
+    member: &'static str,
+}
+
+/// Texts that programs send as an `anonymousId` when they have none: what JavaScript, Python, Go and .NET write for a
+/// missing value, the nil UUID, and words for somebody unknown. PostHog came to refuse such ids, too (PostHog/posthog, issues
+/// 876 and 12008). A device of such a name would be everybody's, so an event with it has no device.
+const NO_DEVICES: [&str; 18] = [
+    "",
+    "0",
+    "-1",
+    "00000000-0000-0000-0000-000000000000",
+    "undefined",
+    "null",
+    "nil",
+    "none",
+    "nan",
+    "<nil>",
+    "false",
+    "true",
+    "[object object]",
+    "unknown",
+    "anonymous",
+    "anonymousid",
+    "guest",
+    "test",
+];
+
+fn is_device(id: &str) -> bool {
+    let id = id.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+    !NO_DEVICES.iter().any(|none| none.eq_ignore_ascii_case(id))
+}
+
+/// Whom an event is about: by `userId`, else by `anonymousId`.
+pub(crate) fn whom(members: &Members<'_>) -> Result<Whom, Refusal> {
+    let named = |member: &'static str| -> Result<Option<String>, Refusal> {
+        let id = id(members.get(member)).map_err(|()| not_an_id(member))?;
+        id.as_deref().map_or(Ok(()), |id| within_limit(member, id))?;
+        Ok(id)
+    };
+    let user = named("userId")?;
+    let device = match (named("anonymousId"), &user) {
+        (Ok(device), _) => device.filter(|device| is_device(device)),
+        // What is no device does not lose an event that names its user.
+        (Err(_), Some(_)) => None,
+        (Err(refusal), None) => return Err(refusal),
+    };
+    match (user, device) {
+        (Some(subject), device) => Ok(Whom { subject, device, member: "userId" }),
+        (None, Some(device)) => Ok(Whom { subject: device.clone(), device: Some(device), member: "anonymousId" }),
+        (None, None) => Err((Reason::NoUserAnonId, "neither userId nor anonymousId says who it is".to_owned())),
     }
-    Err((Reason::NoUserAnonId, "neither userId nor anonymousId".to_owned()))
 }
 
 /// Refuses an id that does not fit a key of the table.
@@ -369,15 +424,16 @@ fn data_member(kind: Kind) -> (&'static str, Reason) {
     }
 }
 
-fn data<'a>(kind: Kind, members: &Members<'a>) -> Result<Option<&'a RawValue>, Refusal> {
+/// The data of a call, and the e-mail address that it gives to its subject.
+fn data<'a>(kind: Kind, members: &Members<'a>) -> Result<(Option<&'a RawValue>, Option<String>), Refusal> {
     let (member, reason) = data_member(kind);
     let object = |value| as_object(value).ok_or_else(|| (reason, format!("{member} is not an object")));
     let data = members.get(member).map(object).transpose()?;
+    let Some(traits) = data.filter(|_| kind == Kind::Identify) else { return Ok((data, None)) };
     // Traits are taken apart later, and a name that no text can hold could not be.
-    if kind == Kind::Identify && data.is_some_and(|traits| Members::parse(traits.get()).is_err()) {
-        return Err((Reason::BadRequest, "the name of a trait is not valid Unicode".to_owned()));
-    }
-    Ok(data)
+    let traits = Members::parse(traits.get())
+        .map_err(|_| (Reason::BadRequest, "the name of a trait is not valid Unicode".to_owned()))?;
+    Ok((data, address(&traits)))
 }
 
 /// The member with the other id that a call needs: the group of a group call, the former id of an alias.

@@ -50,7 +50,9 @@ fn event(call: VeroCall, said: Said, members: &Members<'_>, arrival: &Arrival<'_
         id,
         identity,
         kind: said.kind,
-        subject: said.subject,
+        subject: said.whom.subject,
+        device: said.whom.device,
+        address: said.whom.address,
         name: said.name,
         target: said.target,
         data: said.data,
@@ -76,7 +78,7 @@ fn identity(
     let content = canonical(said.data.as_deref()).map_err(|(_, detail)| bad(&detail))?;
     let name = said.name.as_deref().unwrap_or_default();
     let target = said.target.as_deref().unwrap_or_default();
-    let mut parts = vec!["vero", tag(call), name, &said.subject, target, &content];
+    let mut parts = vec!["vero", tag(call), name, &said.whom.subject, target, &content];
     // Either of these makes a repetition of the call recognisable for ever; without them only its content is left. A
     // form writes what it does not have as an empty text, which is nothing of its own.
     let own = ["created_at", "check_id"].map(|name| extras.get(name).map_or("", RawValue::get));

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use consume::table::Table;
 use ingest::accept::{Call, guarded};
-use ingest::auth::{Checked, KeyLookup, Keys, from_header};
+use ingest::auth::{Checked, KeyLookup, Keys, Owner, from_header};
 use ingest::parsed::{Arrival, WRITE_KEY, id, object, string};
 use ingest::response::{Answer, Problem};
 use ingest::{body, parameters, segment, vero};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use shared::clock::Clock;
+use shared::event::Event;
 use shared::outcome::Cause;
 use shared::receipt::{NoReceipt, Receipt};
 use shared::telemetry::{count, metric};
@@ -79,7 +80,7 @@ impl<L: KeyLookup, T: Table + Sync> Receipts<L, T> {
             return Ok(Answer::Preflight);
         }
         let (question, key) = guarded(|| self.read(&route, call))?;
-        let project = self.project(&key.ok_or(Problem::NoWriteKey)?).await?;
+        let Owner { project, lives_with_user, .. } = self.owner(&key.ok_or(Problem::NoWriteKey)?).await?;
         account.project.clone_from(&project);
         match question {
             Question::Fates(receipt) => {
@@ -92,7 +93,10 @@ impl<L: KeyLookup, T: Table + Sync> Receipts<L, T> {
                 let fates = fates(&self.events, letters, &project, &receipt, now).await.map_err(unavailable)?;
                 Ok(Answer::Fates(told(&receipt, &fates).to_string()))
             }
-            Question::Missing(asked, ids) => {
+            Question::Missing(mut asked, ids) => {
+                if lives_with_user {
+                    asked.events.iter_mut().for_each(Event::live_with_user);
+                }
                 account.items = ids.len();
                 let envelope = Receipt::asking(&project, self.clock.now());
                 let missing = missing(&self.events, &envelope, &asked.events).await.map_err(unavailable)?;
@@ -128,12 +132,12 @@ impl<L: KeyLookup, T: Table + Sync> Receipts<L, T> {
         Ok((Question::Missing(asked, ids), key))
     }
 
-    /// The project of a write key.
-    async fn project(&self, key: &str) -> Result<String, Problem> {
+    /// Whose a write key is.
+    async fn owner(&self, key: &str) -> Result<Owner, Problem> {
         match self.keys.check(key, self.clock.as_ref()).await? {
             // A key whose requests are to be signed is for webhooks only.
             Checked::Known(owner) if owner.secret.is_some() => Err(Problem::BadSignature),
-            Checked::Known(owner) => Ok(owner.project),
+            Checked::Known(owner) => Ok(owner),
             Checked::Unchecked { .. } => Err(Problem::unavailable(self.keys.retry_after(self.clock.now()))),
         }
     }

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 
 use consume::dead_letter::{self, attribute};
-use consume::erase::{moment_of, tombstone_key};
+use consume::erase::{erased_until, tombstone_keys};
 use consume::marker::{Claim, Marker, Verdict};
 use consume::packed::origins;
 use consume::receipts::read_lists;
-use consume::store::{ORIGIN, key, origin, partition};
+use consume::store::{ORIGIN, key, origin};
 use consume::table::{Attributes, Key, Table, Value, get_all};
 use shared::clock::Timestamp;
 use shared::event::{Event, Kind};
@@ -85,6 +85,13 @@ pub async fn fates(
     };
     let envelope = receipt.envelope(project);
     let mut found = find(events, dead_letters, &envelope, &listed).await?;
+    if receipt.names_no_project() {
+        // Whether its source lives with the user was not known either when the receipt was given out.
+        let mut elsewhere: Vec<Listed> =
+            listed.iter().filter(|item| !found.contains_key(&item.index)).cloned().collect();
+        elsewhere.iter_mut().filter_map(|item| item.event.as_mut()).for_each(Event::live_with_user);
+        found.extend(find(events, dead_letters, &envelope, &elsewhere).await?);
+    }
     let none = if now.since(receipt.received_at) > RECEIPT_LIFE { Fate::Unknown } else { Fate::Waiting };
     let mut events: HashMap<u32, Event> =
         listed.into_iter().filter_map(|item| Some((item.index, item.event?))).collect();
@@ -200,10 +207,11 @@ async fn dead(table: &impl Table, envelope: &Message, open: &[&Listed]) -> Resul
 async fn gone(table: &impl Table, envelope: &Message, open: &[&Event]) -> Result<Vec<(u32, Fate)>, Cause> {
     let claims = open.iter().filter_map(|event| Claim::of(event, envelope)).map(|claim| claim.key).collect();
     let markers = get_all(table, claims, None).await?;
-    let tombstone = |event: &Event| tombstone_key(&partition(&envelope.project, &event.subject));
-    let tombstones = get_all(table, open.iter().map(|event| tombstone(event)).collect(), None).await?;
+    let keys = open.iter().flat_map(|event| tombstone_keys(&envelope.project, event)).collect();
+    let tombstones = get_all(table, keys, None).await?;
     let fate = |event: &&Event| {
-        let is_deleted = tombstones.get(&tombstone(event)).and_then(moment_of).is_some_and(|at| event.timestamp <= at);
+        let is_deleted =
+            erased_until(&envelope.project, event, &tombstones).is_some_and(|until| event.timestamp <= until);
         let claim = Claim::of(event, envelope);
         let judge = |claim: &Claim| Some(Marker::read(markers.get(&claim.key)?)?.judge(claim));
         let is_second = claim.as_ref().and_then(judge) == Some(Verdict::Duplicate);

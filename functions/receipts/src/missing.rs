@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use consume::erase::{moment_of, tombstone_key};
+use consume::erase::{erased_until, tombstone_keys};
 use consume::marker::Claim;
 use consume::packed::origins;
-use consume::store::{ORIGIN, key, partition};
+use consume::store::{ORIGIN, key};
 use consume::table::{Key, Table, get_all};
 use ingest::identify::identify;
 use ingest::parsed::Arrival;
@@ -75,10 +75,10 @@ pub async fn missing(table: &impl Table, envelope: &Message, events: &[Event]) -
     let keys: Vec<Key> = absent.iter().map(|event| key(envelope, event)).collect();
     let bundled = origins(table, &keys).await?;
     absent.retain(|event| !bundled.contains_key(&key(envelope, event)));
-    let tombstone = |event: &Event| tombstone_key(&partition(&envelope.project, &event.subject));
-    let tombstones = get_all(table, absent.iter().map(|event| tombstone(event)).collect(), None).await?;
+    let keys = absent.iter().flat_map(|event| tombstone_keys(&envelope.project, event)).collect();
+    let tombstones = get_all(table, keys, None).await?;
     let is_erased = |event: &&Event| {
-        tombstones.get(&tombstone(event)).and_then(moment_of).is_some_and(|moment| event.timestamp <= moment)
+        erased_until(&envelope.project, event, &tombstones).is_some_and(|until| event.timestamp <= until)
     };
     missing.extend(absent.iter().filter(|event| !is_erased(event)).map(index));
     missing.sort_unstable();

@@ -1,6 +1,5 @@
 //! What is known of a person, and what they have done, for the page.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -36,10 +35,10 @@ pub(super) async fn look_up(
         return Err(Refused::bad("say whom to look up: a user id, an anonymous id or an e-mail address"));
     }
     let after = whom.after.as_deref().map(str::parse).transpose().map_err(|error| refused(&error))?;
-    let known = people::known(&console.events, &whom.project, id).await.map_err(|error| refused(&error))?;
-    let ids = known.as_ref().map_or_else(|| BTreeSet::from([id.to_owned()]), |known| known.ids.clone());
+    let homes = people::homes(&console.events, &whom.project, id).await.map_err(|error| refused(&error))?;
+    let known = people::known(&console.events, &whom.project, id, &homes).await.map_err(|error| refused(&error))?;
     let project = whom.project;
-    let query = people::Query { project, ids, order: Order::NewestFirst, since: None, until: None, count: EVENTS };
+    let query = people::Query { project, homes, order: Order::NewestFirst, since: None, until: None, count: EVENTS };
     let page = people::page(&console.timelines, &query, after.as_ref()).await.map_err(|error| refused(&error))?;
     let next = page.next.map(|next| next.to_string());
     Ok(Json(json!({"known": known, "events": page.events, "next": next})))

@@ -10,6 +10,10 @@ fn at(millis: i64) -> Timestamp {
 
 const RECEIVED: i64 = 1_700_000_000_000;
 
+fn new_key() -> String {
+    "0123456789abcdef0123456789abcdef".to_owned()
+}
+
 fn envelope() -> Message {
     Message {
         version: MESSAGE_VERSION,
@@ -21,6 +25,7 @@ fn envelope() -> Message {
         verified: true,
         write_key_hash: None,
         lists_items: false,
+        list_key: String::new(),
         events: vec![],
         refused: vec![],
     }
@@ -33,6 +38,8 @@ fn event(index: u32, subject: &str, id: &str) -> Event {
         identity: Identity::Forever,
         kind: Kind::Track,
         subject: subject.into(),
+        device: None,
+        address: None,
         name: Some("Signed Up".into()),
         target: None,
         data: Some(serde_json::from_str("{}").unwrap()),
@@ -56,8 +63,8 @@ fn refused(index: u32) -> Refused {
 
 /// What keys are made of.
 fn keyed(event: &Event) -> impl PartialEq + std::fmt::Debug + use<> {
-    let Event { index, id, identity, kind, subject, client_time, timestamp, .. } = event.clone();
-    (index, id, identity, kind, subject, client_time, timestamp)
+    let Event { index, id, identity, kind, subject, device, client_time, timestamp, .. } = event.clone();
+    (index, id, identity, kind, (subject, device), client_time, timestamp)
 }
 
 fn assert_listed(listed: &[Listed], events: &[Event], refused: &[Refused]) {
@@ -71,10 +78,10 @@ fn assert_listed(listed: &[Listed], events: &[Event], refused: &[Refused]) {
 #[test]
 fn an_id_says_where_each_event_would_be() {
     let events = [event(0, "ann", "m1"), event(2, "ann", "m2"), event(3, "bob", "m3")];
-    let issued = Receipt::issue(&envelope(), &events, &[refused(1)]);
+    let issued = Receipt::issue(&envelope(), &events, &[refused(1)], new_key);
     let receipt = Receipt::read(&issued.id).unwrap();
     assert_eq!((receipt.receipt.as_str(), receipt.items), ("018bcfe568007abcdef0123456789abc", 4));
-    assert_eq!((receipt.received_at, issued.is_short), (at(RECEIVED), false));
+    assert_eq!((receipt.received_at, issued.list_key), (at(RECEIVED), None));
     assert_listed(receipt.listed.as_ref().unwrap(), &events, &[refused(1)]);
     let again = receipt.envelope("dev");
     assert_eq!((again.receipt, again.received_at), (envelope().receipt, envelope().received_at));
@@ -82,14 +89,15 @@ fn an_id_says_where_each_event_would_be() {
 
 #[test]
 fn the_id_of_one_event_is_short_enough_for_any_log() {
-    let issued = Receipt::issue(&envelope(), &[event(0, "user-12345", "018bcfe5-6800-7abc-9def-0123456789ab")], &[]);
+    let issued =
+        Receipt::issue(&envelope(), &[event(0, "user-12345", "018bcfe5-6800-7abc-9def-0123456789ab")], &[], new_key);
     assert_eq!(issued.id.len(), 86);
     assert!(issued.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
 }
 
 #[test]
 fn the_wire_form_is_pinned() {
-    let issued = Receipt::issue(&envelope(), &[event(0, "ann", "m1")], &[refused(1)]);
+    let issued = Receipt::issue(&envelope(), &[event(0, "ann", "m1")], &[refused(1)], new_key);
     assert_eq!(issued.id, "AQNZbGRPgKCr_vliAQGLz-VoAHq83vASNFZ4mrwgBWFubqCcAaCcAQRtMQ8");
 }
 
@@ -97,14 +105,17 @@ fn the_wire_form_is_pinned() {
 fn a_request_with_more_than_an_id_has_room_for_is_counted() {
     let id = |number: u32| format!("018bcfe5-6800-7abc-9def-{number:012}");
     let events = |count: u32| (0..count).map(|index| event(index, "ann", &id(index))).collect::<Vec<_>>();
-    let most = (1..200).take_while(|count| !Receipt::issue(&envelope(), &events(*count), &[]).is_short).count();
+    let most = (1..200)
+        .take_while(|count| Receipt::issue(&envelope(), &events(*count), &[], new_key).list_key.is_none())
+        .count();
     assert_eq!(most, 62, "events of one user with UUIDs of their own");
-    let issued = Receipt::issue(&envelope(), &events(2_500), &[]);
+    let issued = Receipt::issue(&envelope(), &events(2_500), &[], new_key);
     let receipt = Receipt::read(&issued.id).unwrap();
-    assert_eq!((issued.is_short, receipt.items, receipt.listed.is_none()), (true, 2_500, true));
-    assert!(issued.id.len() < 60, "{}", issued.id);
+    assert_eq!((receipt.items, receipt.listed.is_none()), (2_500, true));
+    assert_eq!((issued.list_key, receipt.list_key), (Some(new_key()), new_key()));
+    assert!(issued.id.len() < 110, "{}", issued.id);
     for subject in ["x".repeat(480), "😀".repeat(480)] {
-        let issued = Receipt::issue(&envelope(), &[event(0, &subject, &"i".repeat(400))], &[]);
+        let issued = Receipt::issue(&envelope(), &[event(0, &subject, &"i".repeat(400))], &[], new_key);
         assert!(Receipt::read(&issued.id).is_ok() && issued.id.len() <= RECEIPT_ID_CHARS_MAX, "{issued:?}");
     }
 }
@@ -129,7 +140,9 @@ fn what_an_event_takes_is_as_it_is_documented() {
             let event = |index| event(index, &ids(index).0, &ids(index).1);
             (0..count).map(event).collect::<Vec<_>>()
         };
-        let fits = (1..200).take_while(|count| !Receipt::issue(&envelope(), &events(*count), &[]).is_short).count();
+        let fits = (1..200)
+            .take_while(|count| Receipt::issue(&envelope(), &events(*count), &[], new_key).list_key.is_none())
+            .count();
         let message = Message { events: events(1_000), ..envelope() };
         assert_eq!((fits, 1_000 * 1_024 / list(&message).len()), (most, a_kib), "{name}");
     }
@@ -138,7 +151,7 @@ fn what_an_event_takes_is_as_it_is_documented() {
 #[test]
 fn a_receipt_is_of_the_project_that_it_was_made_for() {
     let receipt = |envelope: &Message| {
-        let issued = Receipt::issue(envelope, &[event(0, "ann", "m1")], &[]);
+        let issued = Receipt::issue(envelope, &[event(0, "ann", "m1")], &[], new_key);
         Receipt::read(&issued.id).unwrap()
     };
     let ours = receipt(&envelope());
@@ -160,8 +173,9 @@ fn a_list_has_what_its_message_carries() {
 
 #[test]
 fn what_is_no_id_is_refused() {
-    let id = Receipt::issue(&envelope(), &[event(0, "ann", "m1")], &[]).id;
-    let short = Receipt::issue(&envelope(), &(0..200).map(|n| event(n, "ann", "some-id")).collect::<Vec<_>>(), &[]).id;
+    let id = Receipt::issue(&envelope(), &[event(0, "ann", "m1")], &[], new_key).id;
+    let short =
+        Receipt::issue(&envelope(), &(0..200).map(|n| event(n, "ann", "some-id")).collect::<Vec<_>>(), &[], new_key).id;
     for text in
         ["", "missing", "018bcfe568007abcdef0123456789abc", "ä", &id[1..], &"A".repeat(2_049), &"_".repeat(2_048)]
     {
@@ -185,8 +199,8 @@ fn a_hostile_id_can_name_no_key_that_the_table_would_refuse() {
     let long = event(0, &"x".repeat(481), "m");
     let wide = event(0, "ann", &"x".repeat(401));
     for event in [long, wide, event(0, "", "m"), event(0, "ann", ""), event(1, "ann", "m")] {
-        let issued = Receipt::issue(&envelope(), std::slice::from_ref(&event), &[]);
-        assert!(issued.is_short || Receipt::read(&issued.id).is_err(), "{event:?}");
+        let issued = Receipt::issue(&envelope(), std::slice::from_ref(&event), &[], new_key);
+        assert!(issued.list_key.is_some() || Receipt::read(&issued.id).is_err(), "{event:?}");
     }
 }
 
@@ -194,10 +208,14 @@ fn any_event(index: u32) -> impl Strategy<Value = Event> {
     let time = -1_000_000_000_000_i64..3_000_000_000_000;
     let identity = prop::sample::select(IDENTITIES.to_vec());
     let ids = "[ -~]{1,60}|\\PC{1,30}|[0-9a-f]{32}";
-    (ids, ids, identity, prop::sample::select(KINDS.to_vec()), prop::option::of(time.clone()), time).prop_map(
-        move |(subject, id, identity, kind, client, time)| Event {
+    let device = prop_oneof![Just(None), Just(Some(None)), ids.prop_map(|device| Some(Some(device)))];
+    let kind = prop::sample::select(KINDS.to_vec());
+    ((ids, device), ids, identity, kind, prop::option::of(time.clone()), time).prop_map(
+        move |((subject, device), id, identity, kind, client, time)| Event {
             index,
             identity,
+            // Of an event that names nobody, the device is the subject.
+            device: device.map(|device| device.unwrap_or_else(|| subject.clone())),
             kind,
             client_time: client.map(at),
             timestamp: at(time),
@@ -220,11 +238,11 @@ proptest! {
             }
         }
         let envelope = Message { receipt, ..envelope() };
-        let issued = Receipt::issue(&envelope, &events, &bad);
+        let issued = Receipt::issue(&envelope, &events, &bad, new_key);
         let read = Receipt::read(&issued.id).unwrap();
         prop_assert_eq!(&read.receipt, &envelope.receipt);
         prop_assert_eq!(read.items as usize, events.len() + bad.len());
-        prop_assert_eq!(read.listed.is_none(), issued.is_short);
+        prop_assert_eq!(read.listed.is_none(), issued.list_key.is_some());
         if let Some(listed) = &read.listed {
             assert_listed(listed, &events, &bad);
         }
@@ -248,7 +266,7 @@ proptest! {
     #[test]
     fn any_damage_to_an_id_is_a_receipt_or_none(at in any::<prop::sample::Index>(), byte: u8) {
         let events = [event(0, "ann", "m1"), event(1, "bob", "m2")];
-        let mut bytes = URL_SAFE_NO_PAD.decode(Receipt::issue(&envelope(), &events, &[refused(2)]).id).unwrap();
+        let mut bytes = URL_SAFE_NO_PAD.decode(Receipt::issue(&envelope(), &events, &[refused(2)], new_key).id).unwrap();
         let position = at.index(bytes.len());
         bytes[position] = byte;
         let _ = Receipt::read(&URL_SAFE_NO_PAD.encode(&bytes));

@@ -275,7 +275,7 @@ impl KeyLookup for TablePort {
         let owner = |row: Row| {
             let text = |name: &str| row.get(name).and_then(Value::text).map(str::to_owned);
             let (project, source) = (text(write_key_attribute::PROJECT)?, text(write_key_attribute::SOURCE)?);
-            Some(Owner { project, source, secret: None })
+            Some(Owner { project, source, secret: None, lives_with_user: false })
         };
         Ok(row.and_then(owner))
     }

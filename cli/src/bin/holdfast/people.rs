@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cli::people::{Cursor, Known, Order, Query, StoredEvent, known, page};
+use cli::people::{Cursor, Homes, Known, Order, Query, StoredEvent, homes, known, page};
 use serde_json::json;
 
 use crate::Answer;
@@ -15,7 +15,8 @@ use crate::world::World;
 pub(crate) async fn profile(world: &World, output: &mut Output, command: ProfileCommand) -> anyhow::Result<Answer> {
     let ProfileCommand::Show(arguments) = command;
     let project = world.project(arguments.project.as_deref())?;
-    let Some(found) = known(&world.events(), &project, &arguments.user).await? else {
+    let homes = homes(&world.events(), &project, &arguments.user).await?;
+    let Some(found) = known(&world.events(), &project, &arguments.user, &homes).await? else {
         let text = format!(
             "nothing is known of {} in project {project}; it may have events all the same",
             harmless(&arguments.user)
@@ -39,6 +40,8 @@ fn show(output: &mut Output, found: &Known) -> anyhow::Result<()> {
     for (what, text) in [
         ("was", joined(&others)),
         ("became", joined(&found.later_ids)),
+        ("devices", joined(&found.devices)),
+        ("not all", if found.is_whole { String::new() } else { MORE.to_owned() }),
         ("tags", joined(&found.tags)),
         ("subscribed", subscribed.unwrap_or_default().to_owned()),
         ("forgotten", found.deleted.map(|moment| format!("everything up to {moment}")).unwrap_or_default()),
@@ -62,23 +65,23 @@ pub(crate) async fn events(world: &World, output: &mut Output, command: EventsCo
     }
 }
 
-/// The ids whose events are a user's: theirs, and all that became it.
-pub(crate) async fn ids(world: &World, project: &str, user: &str) -> anyhow::Result<BTreeSet<String>> {
-    let found = known(&world.events(), project, user).await?;
-    Ok(found.map_or_else(|| BTreeSet::from([user.to_owned()]), |found| found.ids))
-}
+/// What to say of a user with more ids and devices than are read as one.
+const MORE: &str = "there are more ids or devices, which are not shown here; an erasure reaches them all";
 
 async fn list(world: &World, output: &mut Output, user: &UserArgs, arguments: &PageArgs) -> anyhow::Result<Answer> {
     let project = world.project(user.project.as_deref())?;
-    let ids = if arguments.this_id_only {
-        BTreeSet::from([user.user.clone()])
+    let homes = if arguments.this_id_only {
+        Homes::only(&user.user)
     } else {
-        ids(world, &project, &user.user).await?
+        homes(&world.events(), &project, &user.user).await?
     };
+    if !homes.is_whole && !output.json {
+        output.line(&styled(FAINT, MORE))?;
+    }
     let (now, wanted) = (world.now(), usize::from(arguments.count));
     let order = if arguments.oldest_first { Order::OldestFirst } else { Order::NewestFirst };
     let (since, until) = (arguments.since.map(|since| since.begins(now)), arguments.until.map(|until| until.ends(now)));
-    let mut query = Query { project, ids, order, since, until, count: wanted };
+    let mut query = Query { project, homes, order, since, until, count: wanted };
     let mut after: Option<Cursor> = arguments.after.as_deref().map(str::parse).transpose()?;
     let (table, mut shown) = (world.timelines(), 0);
     // A page may be short although the timeline goes on.

@@ -7,13 +7,13 @@ use std::collections::{HashSet, VecDeque};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use cli::people::{Order, Query, page};
+use cli::people::{Order, Query, homes, page};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Answer;
 use crate::args::UserArgs;
 use crate::output::Output;
-use crate::people::{ids, show_event};
+use crate::people::show_event;
 use crate::progress::interrupted;
 use crate::text::{FAINT, styled};
 use crate::world::World;
@@ -25,7 +25,7 @@ const PAUSE_LOCAL: Duration = Duration::from_millis(250);
 const PAGE: usize = 50;
 /// Events that are remembered as shown.
 const SHOWN_MAX: usize = 10_000;
-/// Looks after which the user's ids are read anew: an alias may have joined another.
+/// Looks after which the user's ids and devices are read anew: there may be another.
 const LOOKS_A_PERSON: u64 = 20;
 
 pub(crate) async fn tail(
@@ -35,7 +35,7 @@ pub(crate) async fn tail(
     seconds: Option<NonZeroU32>,
 ) -> anyhow::Result<Answer> {
     let project = world.project(user.project.as_deref())?;
-    let (table, mut ids_now) = (world.timelines(), ids(world, &project, &user.user).await?);
+    let (table, mut homes_now) = (world.timelines(), homes(&world.events(), &project, &user.user).await?);
     let mut shown = Shown::default();
     let mut ticks = interval(if world.stack.is_local { PAUSE_LOCAL } else { PAUSE });
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -58,11 +58,11 @@ pub(crate) async fn tail(
             () = &mut stop => break,
         }
         if look % LOOKS_A_PERSON == LOOKS_A_PERSON - 1 {
-            ids_now = ids(world, &project, &user.user).await?;
+            homes_now = homes(&world.events(), &project, &user.user).await?;
         }
         let query = Query {
             project: project.clone(),
-            ids: ids_now.clone(),
+            homes: homes_now.clone(),
             order: Order::NewestFirst,
             since: None,
             until: None,
@@ -70,7 +70,7 @@ pub(crate) async fn tail(
         };
         let found = page(&table, &query, None).await?;
         for event in found.events.iter().rev() {
-            let is_new = shown.add(format!("{}#{}#{}", event.subject, event.said_time, event.id));
+            let is_new = shown.add(format!("{}#{}#{}", event.home, event.said_time, event.id));
             if is_new && look > 0 {
                 show_event(output, event)?;
             }

@@ -20,7 +20,12 @@ struct Table;
 
 impl KeyLookup for Table {
     async fn find(&self, hash: &str) -> Result<Option<Owner>, LookupError> {
-        let owner = |source: &str, secret| Owner { project: "dev".into(), source: source.into(), secret };
+        let owner = |source: &str, secret| Owner {
+            project: "dev".into(),
+            source: source.into(),
+            secret,
+            lives_with_user: false,
+        };
         Ok(if hash == write_key_hash("dev") {
             Some(owner("default", None))
         } else if hash == write_key_hash("signed") {

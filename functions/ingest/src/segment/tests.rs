@@ -36,6 +36,50 @@ fn value(raw: Option<&RawValue>) -> Value {
 }
 
 #[test]
+fn what_a_library_fills_in_between_two_tries_makes_no_other_event() {
+    let call = |user: Value, id: Option<&str>| {
+        let mut call = json!({
+            "anonymousId": "a1", "userId": user, "event": "e", "timestamp": "2023-11-14T22:00:00.000Z",
+            "properties": {"n": 1},
+        });
+        call.as_object_mut().unwrap().extend(id.map(|id| ("messageId".to_owned(), json!(id))));
+        event_of(Kind::Track, &call)
+    };
+    for id in [Some("m1"), None] {
+        let first = call(Value::Null, id);
+        assert!(first.is_anonymous() && first.subject == "a1");
+        for user in ["ann", "bob"] {
+            let again = call(json!(user), id);
+            assert_eq!((again.home(), &again.id, again.client_time), (first.home(), &first.id, first.client_time));
+            assert_eq!((again.subject.as_str(), again.is_anonymous()), (user, false));
+        }
+    }
+}
+
+#[test]
+fn an_anonymous_id_that_says_nothing_is_no_device() {
+    for none in
+        [json!("undefined"), json!(" NULL "), json!("00000000-0000-0000-0000-000000000000"), json!(0), json!({})]
+    {
+        let event = event_of(Kind::Track, &json!({"userId": "ann", "anonymousId": none, "event": "e"}));
+        assert_eq!((event.home(), event.device.as_ref()), ("ann", None), "{none}");
+    }
+    assert_eq!(reason_of(Kind::Track, &json!({"anonymousId": "undefined", "event": "e"})), "no_user_anon_id");
+    assert_eq!(reason_of(Kind::Track, &json!({"anonymousId": {}, "event": "e"})), "id_not_string");
+    let event = event_of(Kind::Track, &json!({"anonymousId": "undefined7", "event": "e"}));
+    assert_eq!(event.home(), "undefined7");
+}
+
+#[test]
+fn an_identify_call_gives_its_user_an_address() {
+    let address = |traits: Value| event_of(Kind::Identify, &json!({"userId": "ann", "traits": traits})).address;
+    assert_eq!(address(json!({"email": "ann@example.com", "plan": "pro"})).as_deref(), Some("ann@example.com"));
+    for traits in [json!({}), json!({"email": ""}), json!({"email": "ann"}), json!({"email": 7})] {
+        assert_eq!(address(traits), None);
+    }
+}
+
+#[test]
 fn a_whole_track_call_keeps_everything_it_carries() {
     let event = event_of(
         Kind::Track,
@@ -50,10 +94,8 @@ fn a_whole_track_call_keeps_everything_it_carries() {
     assert_eq!(value(event.data.as_deref()), json!({"plan": "pro"}));
     assert_eq!(value(event.context.as_deref()), json!({"ip": "1.2.3.4"}));
     // The write key is a credential, and everything else is somebody's.
-    assert_eq!(
-        value(event.extra.as_deref()),
-        json!({"anonymousId": "a1", "integrations": {"All": true}, "_metadata": {"x": 1}})
-    );
+    assert_eq!(value(event.extra.as_deref()), json!({"integrations": {"All": true}, "_metadata": {"x": 1}}));
+    assert_eq!((event.home(), event.device.as_deref(), event.is_anonymous()), ("a1", Some("a1"), false));
     assert_eq!(event.client_time.unwrap().to_string(), "2023-11-14T22:00:00.000Z");
     assert_eq!(event.sent_at.unwrap().to_string(), "2023-11-14T22:00:20.000Z");
     assert_eq!(event.timestamp.as_millis(), RECEIVED - 20_000);

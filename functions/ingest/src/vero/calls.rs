@@ -5,14 +5,33 @@ use shared::event::Kind;
 use shared::json::{Members, ObjectWriter, as_object, string_text};
 
 use super::{bad, within_limit};
-use crate::parsed::{id, string};
+use crate::parsed::{address, id, is_email, string};
 use crate::response::Problem;
 use crate::route::VeroCall;
+
+/// Whom a call is about.
+pub(super) struct Whom {
+    /// The id, else the e-mail address.
+    pub(super) subject: String,
+    /// The address of a call that names nobody else. It is a home like a device: the events of whoever is known by it, and
+    /// the user's whose address it turns out to be.
+    pub(super) device: Option<String>,
+    /// The address of a call that names an id, too.
+    pub(super) address: Option<String>,
+    /// The parameter that says the subject.
+    member: &'static str,
+}
+
+impl Whom {
+    fn user(subject: String, address: Option<String>) -> Self {
+        Self { subject, device: None, address, member: "id" }
+    }
+}
 
 /// What one call says, before the rules that all calls share.
 pub(super) struct Said {
     pub(super) kind: Kind,
-    pub(super) subject: String,
+    pub(super) whom: Whom,
     pub(super) name: Option<String>,
     pub(super) target: Option<String>,
     pub(super) data: Option<Box<RawValue>>,
@@ -46,7 +65,7 @@ pub(super) fn said(call: VeroCall, members: &Members<'_>) -> Result<Said, Proble
 fn events_track(members: &Members<'_>) -> Result<Said, Problem> {
     let identity = optional_object(members, "identity")?.ok_or_else(|| bad("identity is missing"))?;
     let identity = Members::parse(identity.get()).map_err(|_| bad("identity is not an object"))?;
-    let (subject, _) = subject(&identity)?;
+    let whom = whom(&identity)?;
     let name = members.get("event_name").ok_or_else(|| bad("event_name is missing"))?;
     let name = string(name).ok_or_else(|| bad("event_name is not a string"))?;
     within_limit("event_name", &name)?;
@@ -55,7 +74,7 @@ fn events_track(members: &Members<'_>) -> Result<Said, Problem> {
     }
     let data = optional_object(members, "data")?.map(ToOwned::to_owned);
     let taken = vec!["event_name", "data"];
-    Ok(Said { kind: Kind::Track, subject, name: Some(name), target: None, data, taken })
+    Ok(Said { kind: Kind::Track, whom, name: Some(name), target: None, data, taken })
 }
 
 /// A call that gives a user traits: those in `data`, the parameter called `data_member`, and those `beside` it, which
@@ -66,11 +85,14 @@ fn with_traits(
     data_member: &'static str,
     beside: &[&'static str],
 ) -> Result<Said, Problem> {
-    let (subject, _) = subject(members)?;
+    let mut whom = whom(members)?;
     let mut traits = ObjectWriter::default();
     if let Some(data) = data {
         let not_object = |_| bad(&format!("{data_member} is not an object"));
         let data = Members::parse(data.get()).map_err(not_object)?;
+        if whom.address.is_none() && whom.device.is_none() {
+            whom.address = address(&data);
+        }
         for (name, value) in data.iter().filter(|(name, _)| !beside.contains(name) || members.get(name).is_none()) {
             traits.member(name, value);
         }
@@ -81,18 +103,19 @@ fn with_traits(
         }
     }
     let taken = ["id", data_member].into_iter().chain(beside.iter().copied()).collect();
-    Ok(Said { kind: Kind::Identify, subject, name: None, target: None, data: traits.finish(), taken })
+    Ok(Said { kind: Kind::Identify, whom, name: None, target: None, data: traits.finish(), taken })
 }
 
 fn users_reidentify(members: &Members<'_>) -> Result<Said, Problem> {
     let needed = |name: &str| optional_id(members, name)?.ok_or_else(|| bad(&format!("{name} is missing")));
     let (former, subject) = (needed("id")?, needed("new_id")?);
     let taken = vec!["id", "new_id"];
-    Ok(Said { kind: Kind::Alias, subject, name: None, target: Some(former), data: None, taken })
+    let whom = Whom::user(subject, None);
+    Ok(Said { kind: Kind::Alias, whom, name: None, target: Some(former), data: None, taken })
 }
 
 fn users_tags_edit(members: &Members<'_>) -> Result<Said, Problem> {
-    let (subject, subject_member) = subject(members)?;
+    let whom = whom(members)?;
     let (add, remove) = (members.get("add"), members.get("remove"));
     if add.is_none() && remove.is_none() {
         return Err(bad("add or remove is needed"));
@@ -104,8 +127,8 @@ fn users_tags_edit(members: &Members<'_>) -> Result<Said, Problem> {
             RawValue::from_string(tags).map_err(|_| bad(&format!("{name} is not a list of strings")))?;
         data.member(name, &tags);
     }
-    let taken = vec![subject_member, "add", "remove"];
-    Ok(Said { kind: Kind::Tags, subject, name: None, target: None, data: data.finish(), taken })
+    let taken = vec![whom.member, "add", "remove"];
+    Ok(Said { kind: Kind::Tags, whom, name: None, target: None, data: data.finish(), taken })
 }
 
 /// Tags as a JSON array of strings. A tag alone is a list of one, since that is all that a form can say without
@@ -124,12 +147,17 @@ fn tags(value: &RawValue, name: &str) -> Result<String, Problem> {
 
 /// A call that says nothing but whom it is about.
 fn about(kind: Kind, members: &Members<'_>) -> Result<Said, Problem> {
-    let (subject, subject_member) = subject(members)?;
-    Ok(Said { kind, subject, name: None, target: None, data: None, taken: vec![subject_member] })
+    let mut whom = whom(members)?;
+    if kind == Kind::Delete {
+        // A deletion is about an id, which an address is, too; it must not give an address to whom it deletes.
+        (whom.device, whom.address) = (None, None);
+    }
+    let taken = vec![whom.member];
+    Ok(Said { kind, whom, name: None, target: None, data: None, taken })
 }
 
-/// The `id`, else the `email`, of an object that must have one of them, and which it is.
-fn subject(members: &Members<'_>) -> Result<(String, &'static str), Problem> {
+/// The `id`, else the `email`, of an object that must have one of them.
+fn whom(members: &Members<'_>) -> Result<Whom, Problem> {
     let user = optional_id(members, "id")?;
     let email =
         members.get("email").map(|email| string(email).ok_or_else(|| bad("email is not a string"))).transpose()?;
@@ -140,21 +168,17 @@ fn subject(members: &Members<'_>) -> Result<(String, &'static str), Problem> {
             return Err(bad("email is not an e-mail address"));
         }
     }
-    let user = user.map(|user| (user, "id"));
-    user.or(email.map(|email| (email, "email"))).ok_or_else(|| bad("id or email is needed"))
+    match (user, email) {
+        (Some(user), email) => Ok(Whom::user(user, email)),
+        (None, Some(email)) => Ok(Whom { subject: email.clone(), device: Some(email), address: None, member: "email" }),
+        (None, None) => Err(bad("id or email is needed")),
+    }
 }
 
 fn optional_id(members: &Members<'_>, name: &str) -> Result<Option<String>, Problem> {
     let user = id(members.get(name)).map_err(|()| bad(&format!("{name} is neither a string nor a number")))?;
     user.as_deref().map_or(Ok(()), |user| within_limit(name, user))?;
     Ok(user)
-}
-
-/// Whether a text has the form of an e-mail address: something on both sides of its last `@`, and no white space. More
-/// would refuse addresses that exist.
-fn is_email(text: &str) -> bool {
-    let sides = text.rsplit_once('@');
-    sides.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty()) && !text.contains(char::is_whitespace)
 }
 
 fn optional_object<'a>(members: &Members<'a>, name: &str) -> Result<Option<&'a RawValue>, Problem> {

@@ -337,3 +337,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_address_is_a_home_where_nobody_else_is_named_and_the_users_where_somebody_is() {
+    let event = |call, body: &Value| event_of(call, body);
+    let alone = event(VeroCall::EventsTrack, &json!({"identity": {"email": "a@x.io"}, "event_name": "e"}));
+    assert_eq!((alone.home(), alone.is_anonymous(), alone.address.as_deref()), ("a@x.io", true, None));
+    let both = json!({"identity": {"id": 77, "email": "a@x.io"}, "event_name": "e"});
+    let trait_alone = json!({"id": 77, "data": {"email": "a@x.io"}});
+    for (call, body) in [(VeroCall::EventsTrack, both), (VeroCall::UsersTrack, trait_alone)] {
+        let event = event(call, &body);
+        assert_eq!((event.home(), event.device.as_deref(), event.address.as_deref()), ("77", None, Some("a@x.io")));
+        assert_eq!(event.other_homes().collect::<Vec<_>>(), ["a@x.io"]);
+    }
+    let deletion = event(VeroCall::UsersDelete, &json!({"id": 77, "email": "a@x.io"}));
+    assert_eq!((deletion.subject.as_str(), deletion.other_homes().count()), ("77", 0));
+    let of_address = event(VeroCall::UsersDelete, &json!({"email": "a@x.io"}));
+    assert_eq!((of_address.subject.as_str(), of_address.is_anonymous()), ("a@x.io", false));
+}

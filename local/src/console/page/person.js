@@ -55,17 +55,19 @@ function profile(whom, known) {
     h('p', { class: 'chips' }, chips),
     known.deleted ? h('p', { class: 'notice warn' }, `Deleted: nothing from before ${known.deleted} is kept.`) : null,
     others(known.ids).length ? h('p', {}, `Also known as ${others(known.ids).join(', ')}.`) : null,
+    known.devices.length ? h('p', {}, `Devices and addresses: ${known.devices.join(', ')}.`) : null,
+    known.isWhole ? null : h('p', { class: 'notice warn' }, 'There are more ids or devices than are read as one; what is there is not shown here.'),
     known.laterIds.length ? h('p', {}, `Became ${known.laterIds.join(', ')}.`) : null,
     facts.length
       ? h('dl', {}, facts.map(([name, value]) => [h('dt', {}, name), h('dd', {}, typeof value === 'string' ? value : JSON.stringify(value))]))
       : h('p', { class: 'muted' }, plural(0, 'trait', 'traits')));
 }
 
-function item({ kind, name, target, time, subject, source, data }) {
+function item({ kind, name, target, time, home, user, source, data }) {
   const text = data ? JSON.stringify(data) : '';
   return h('li', {},
     h('time', { datetime: time }, time.replace('T', ' ').replace(/\.\d+Z$/, '')),
     h('span', { class: 'what' }, h('span', { class: 'chip' }, kind), ' ', name ?? target ?? ''),
-    h('span', { class: 'id' }, `${subject} · ${source}`),
+    h('span', { class: 'id' }, `${user ?? `${home}, names nobody`} · ${source}`),
     text && text !== '{}' ? h('code', { class: 'data' }, text) : null);
 }
