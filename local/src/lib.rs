@@ -12,6 +12,7 @@ pub mod lambda;
 pub mod mapping;
 pub mod narrate;
 pub mod pipeline;
+mod private;
 pub mod provision;
 pub mod running;
 pub mod schedule;

@@ -114,7 +114,8 @@ fn serve(serve: &Serve) -> anyhow::Result<()> {
             mappings_sqs: None,
         },
     };
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(async {
         let mut stop = Stop::listen()?;
         let voice = Voice::start(std::io::stdout());
         let teller = voice.clone();
@@ -137,7 +138,10 @@ fn serve(serve: &Serve) -> anyhow::Result<()> {
         }
         voice.finish();
         Ok(())
-    })
+    });
+    // After a second signal nothing is waited for, not even the disk: a death loses nothing.
+    runtime.shutdown_background();
+    served
 }
 
 fn parameter(text: &str) -> anyhow::Result<(String, String)> {

@@ -15,7 +15,7 @@ use crate::gateway::{DEFAULT_ROUTE, Gateway, GatewaySpec};
 use crate::lambda::{FunctionSpec, Lambda, Sink};
 use crate::running::Running;
 use crate::template::{Function, QueueMapping, Settings, StreamMapping, Template};
-use crate::{TEMPLATE, clients, console, dynamodb, mapping, provision, schedule, sqs, stream};
+use crate::{TEMPLATE, clients, console, dynamodb, mapping, private, provision, schedule, sqs, stream};
 
 /// How the pipeline is to run.
 #[derive(Clone)]
@@ -206,9 +206,9 @@ async fn listen(port: u16, option: &str) -> anyhow::Result<TcpListener> {
 /// Makes the folder, and keeps other pipelines out of it as long as the file is open: what two of them acknowledged into
 /// the same folder would be lost.
 fn claim(data: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(data).with_context(|| format!("making the folder {}", data.display()))?;
+    private::make_folder(data).with_context(|| format!("making the folder {}", data.display()))?;
     let path = data.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = private::own_file(&path);
     let file = file.with_context(|| format!("opening {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

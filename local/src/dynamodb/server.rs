@@ -25,9 +25,12 @@ use super::faults::{Faults, Plan};
 use super::refusal::Refusal;
 use super::rewrite::{Rest, Split, split};
 use super::streams::Streams;
+use crate::private;
 
 /// The database's file in the data directory; SQLite keeps its log in two files beside it.
 const FILE_NAME: &str = "dynamodb.sqlite";
+/// The one of the two that holds content.
+const LOG_NAME: &str = "dynamodb.sqlite-wal";
 /// The most connections served at one time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 512;
 /// The largest request or answer passed through. DynamoDB's own limit for both is 16 MB; JSON may take some more.
@@ -101,7 +104,10 @@ impl Server {
         Streams::new(self.engine.database.clone())
     }
 
-    /// Closes all connections and then the database; afterwards its file may be opened again.
+    /// Closes all connections and then the database, whose file may be opened again afterwards. The file is written anew
+    /// first, for the users who were deleted: SQLite leaves what is deleted or replaced in its place until something else
+    /// needs the room. That takes as long as copying the file twice, and as much room meanwhile. A death in the midst of
+    /// it loses nothing. If it fails, the database is as it was, which the log tells.
     pub async fn stop(self) {
         let Self { mut front, engine, .. } = self;
         front.abort_all();
@@ -120,6 +126,8 @@ pub(super) fn loopback_only(address: SocketAddr) -> anyhow::Result<()> {
 /// meanwhile, which must not hold up the clocks of the queues beside it.
 struct Engine {
     address: SocketAddr,
+    /// Where the database's files are, if it has any.
+    data: Option<PathBuf>,
     database: Database,
     runtime: Option<Runtime>,
 }
@@ -142,13 +150,22 @@ impl Engine {
         };
         // It serves until the runtime is shut down.
         runtime.spawn(dynoxide::server::serve_with_shutdown(listener, database.clone(), std::future::pending()));
-        Ok(Self { address, database, runtime: Some(runtime) })
+        Ok(Self { address, data: data.map(Path::to_owned), database, runtime: Some(runtime) })
     }
 
-    /// Waits for the requests under way, and closes the database.
+    /// Waits for the requests under way, writes the file without what was deleted, and closes the database.
     fn stop(mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(STOP_DEADLINE);
+        }
+        let Some(data) = self.data.take() else { return };
+        if let Err(error) = self.database.vacuum() {
+            tracing::error!(%error, "DynamoDB's file cannot be written anew: it still holds what was deleted");
+        }
+        // The last to close the database moves what is in SQLite's log into the file, and removes the log.
+        drop(self);
+        if data.join(LOG_NAME).exists() {
+            tracing::error!("DynamoDB's database is still open: SQLite's log beside it may hold what was deleted");
         }
     }
 }
@@ -164,8 +181,10 @@ impl Drop for Engine {
 
 fn open(data: Option<&Path>) -> anyhow::Result<Database> {
     let Some(directory) = data else { return Database::memory().context("cannot make a database in memory") };
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    private::own_folder(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let file = directory.join(FILE_NAME);
+    // SQLite takes an empty file for a new database, and gives its log the permissions of the file.
+    private::own_file(&file).with_context(|| format!("cannot make {}", file.display()))?;
     let name = file.to_str().with_context(|| format!("{} is not UTF-8", file.display()))?;
     Database::new(name).with_context(|| format!("cannot open {name}"))
 }

@@ -11,6 +11,8 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementErrorCodeEnum, BatchStatementRequest, BatchStatementResponse, KeysAndAttributes,
     PutRequest, ReturnValuesOnConditionCheckFailure, StreamViewType, TimeToLiveStatus, WriteRequest,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -310,6 +312,70 @@ async fn what_is_stored_in_a_directory_is_there_after_a_restart() {
     let (second, client) = with_tables(Some(&data)).await;
     assert!(exists(&client, "a").await);
     second.stop().await;
+}
+
+/// The files of a folder that hold some bytes.
+fn files_with(directory: &Path, bytes: &[u8]) -> Vec<String> {
+    let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let found = paths.filter(|path| std::fs::read(path).unwrap().windows(bytes.len()).any(|part| part == bytes));
+    found.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn after_a_stop_nothing_is_left_on_the_disk_of_what_was_deleted_or_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, client) = with_tables(Some(directory.path())).await;
+    let put = async |sort: &str, value: AttributeValue| {
+        let put = client.put_item().table_name(TABLE).item("pk", text("p")).item("sk", text(sort)).item("said", value);
+        put.send().await.unwrap();
+    };
+    // On a page that others are on too, on pages of its own, and in the form that the engine gives bytes.
+    let bytes = b"bytes that were deleted";
+    put("deleted", text("deleted-text")).await;
+    put("deleted long", text("deleted-long-text-".repeat(10_000))).await;
+    put("deleted bytes", AttributeValue::B(bytes.to_vec().into())).await;
+    put("replaced", text("replaced-text")).await;
+    for number in 0..50 {
+        put(&format!("kept {number}"), text("kept-text")).await;
+    }
+    put("replaced", text("the-new-text")).await;
+    for sort in ["deleted", "deleted long", "deleted bytes"] {
+        client.delete_item().table_name(TABLE).key("pk", text("p")).key("sk", text(sort)).send().await.unwrap();
+    }
+    let encoded = STANDARD.encode(bytes);
+    let gone = ["deleted-text", "deleted-long-text", "replaced-text", encoded.as_str()];
+    for gone in gone {
+        assert!(!files_with(directory.path(), gone.as_bytes()).is_empty(), "{gone} was never on the disk");
+    }
+    server.stop().await;
+    for gone in gone {
+        assert!(files_with(directory.path(), gone.as_bytes()).is_empty(), "{gone}");
+    }
+    for kept in ["the-new-text", "kept-text"] {
+        assert_eq!(files_with(directory.path(), kept.as_bytes()), ["dynamodb.sqlite"]);
+    }
+    let server = self::server(Some(directory.path())).await;
+    let client = self::client(&server);
+    assert!(exists(&client, "kept 49").await && exists(&client, "replaced").await && !exists(&client, "deleted").await);
+    server.stop().await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("dynamodb");
+    let (server, client) = with_tables(Some(&data)).await;
+    put(&client, "a").await.unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    let files: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 3, "the database, its log and the log's index: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+    server.stop().await;
 }
 
 #[tokio::test]

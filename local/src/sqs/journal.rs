@@ -2,9 +2,10 @@
 //! that an acknowledged message survives `kill -9`. (It is not synced to the disk on each call: a power cut may take
 //! the last seconds, and this is a machine for development.)
 //!
-//! The first line is a header. Opening replays the file and writes it anew without what is gone.
+//! The first line is a header. Opening replays the file and writes it anew without what is gone, and so does closing:
+//! what a deleted message said is then nowhere in the folder any more.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::queues::Queues;
+use crate::private;
 
 /// The format that this code writes, and the only one it reads.
 const VERSION: u32 = 1;
@@ -46,7 +48,7 @@ impl Journal {
     /// If another process has the directory, if a line in the middle cannot be read (naming file and line), or if the
     /// directory cannot be written.
     pub(crate) fn open(directory: &Path, queues: &mut Queues) -> anyhow::Result<Journal> {
-        fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+        private::own_folder(directory).with_context(|| format!("creating {}", directory.display()))?;
         let lock = lock(&directory.join("sqs.lock"))?;
         let path = directory.join("sqs.journal");
         if path.exists() {
@@ -93,9 +95,12 @@ impl Journal {
         self.compact(queues)
     }
 
+    /// Writes the file anew, with what there is now and nothing else. What could not be written before is in it too. If
+    /// that fails the old file is as good as before.
     pub(crate) fn compact(&mut self, queues: &Queues) -> io::Result<()> {
         let (file, bytes) = write_compacted(&self.path, queues)?;
         self.file = file;
+        self.unwritten.clear();
         self.whole_bytes = bytes;
         self.compacted_bytes = bytes;
         Ok(())
@@ -103,7 +108,7 @@ impl Journal {
 }
 
 fn lock(path: &Path) -> anyhow::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let file = private::own_file(path);
     let file = file.with_context(|| format!("opening {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -136,10 +141,13 @@ fn replay(path: &Path, queues: &mut Queues) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the state beside the journal, makes sure that it is on the disk, and puts it in the journal's place.
+/// Writes the state beside the journal, makes sure that it is on the disk, and puts it in the journal's place. At each
+/// moment there is one whole journal; what a death leaves beside it is written over by the next call.
 fn write_compacted(path: &Path, queues: &Queues) -> io::Result<(File, u64)> {
     let beside = path.with_extension("journal.new");
-    let mut writer = BufWriter::new(File::create(&beside)?);
+    let file = private::own_file(&beside)?;
+    file.set_len(0)?;
+    let mut writer = BufWriter::new(file);
     write_line(&mut writer, &Header { version: VERSION, next_seq: queues.next_seq() })?;
     for change in queues.snapshot() {
         write_line(&mut writer, &change)?;

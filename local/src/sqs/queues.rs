@@ -83,6 +83,15 @@ impl Queues {
         Ok(queue)
     }
 
+    /// Brings all queues up to the present, so that what has expired is gone.
+    pub(crate) fn settle_all(&mut self, now_ms: i64) {
+        let names: Vec<String> = self.queues.keys().cloned().collect();
+        for name in names {
+            // It is refused only for a queue that does not exist.
+            let _ = self.settle(now_ms, &name);
+        }
+    }
+
     /// Creates a queue, or finds one of that name whose attributes are those given.
     ///
     /// # Errors

@@ -129,7 +129,9 @@ impl Server {
         self.shared.wake_all();
     }
 
-    /// Stops: waiting receives return empty, calls being answered have 2 seconds to finish.
+    /// Stops: waiting receives return empty, calls being answered have 2 seconds to finish. Then the journal is written
+    /// anew, for the users who were deleted: it holds what is in the queues, and nothing of messages that no longer are.
+    /// That takes as long as writing so much. If it fails, the journal is as it was, which the log tells.
     pub async fn stop(mut self) {
         // Nobody listens any more only if serving has ended already.
         let _ = self.stop.send(true);
@@ -138,6 +140,9 @@ impl Server {
         {
             serving.abort();
         }
+        let shared = Arc::clone(&self.shared);
+        // A join error could only be a panic, which the log tells and after which the journal is as it was.
+        let _ = tokio::task::spawn_blocking(move || shared.end()).await;
     }
 }
 
@@ -218,6 +223,15 @@ impl Shared {
         self.wake_for(&changes);
         written.map_err(unwritten)?;
         outcome
+    }
+
+    /// Ends: no call changes anything any more, and the journal is compacted and closed.
+    fn end(&self) {
+        let Some(Durable { mut queues, journal: Some(mut journal) }) = self.state().take() else { return };
+        queues.settle_all((self.clock)());
+        if let Err(error) = journal.compact(&queues) {
+            tracing::error!(%error, "the SQS journal cannot be compacted: it still holds messages that were deleted");
+        }
     }
 
     /// A call that panicked may have left the state half changed: the next one must not build on it.

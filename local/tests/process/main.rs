@@ -8,6 +8,7 @@ mod client;
 mod console;
 mod crashes;
 mod dice;
+mod erasure;
 mod fates;
 mod inside;
 mod killer;

@@ -199,6 +199,110 @@ fn what_could_not_be_written_is_written_first_when_writing_works_again() {
     assert_eq!(bodies(&receive(&mut queues, START, "q")), ["a", "b"]);
 }
 
+#[test]
+fn a_compaction_writes_what_could_not_be_written_before() {
+    let directory = TempDir::new().unwrap();
+    let (mut queues, mut journal) = open(directory.path()).unwrap();
+    queues.create_queue(START, "q", &pairs(&[]), BTreeMap::new()).unwrap();
+    write(&mut queues, &mut journal);
+    journal.file = File::open(directory.path().join("sqs.journal")).unwrap();
+    send(&mut queues, START, "q", "a");
+    assert!(journal.append(&queues.take_changes()).is_err(), "the file is open for reading only");
+    journal.compact(&queues).unwrap();
+    journal.ready().unwrap();
+    send(&mut queues, START, "q", "b");
+    write(&mut queues, &mut journal);
+    drop(journal);
+    let (mut queues, _journal) = open(directory.path()).unwrap();
+    assert_eq!(bodies(&receive(&mut queues, START, "q")), ["a", "b"]);
+}
+
+#[test]
+fn a_death_at_any_moment_of_a_compaction_loses_nothing() {
+    let directory = TempDir::new().unwrap();
+    let (mut queues, mut journal) = open(directory.path()).unwrap();
+    eventful(&mut queues);
+    write(&mut queues, &mut journal);
+    let before = queues.snapshot();
+    let (path, beside) = (directory.path().join("sqs.journal"), directory.path().join("sqs.journal.new"));
+    let appended = fs::read(&path).unwrap();
+    journal.compact(&queues).unwrap();
+    drop(journal);
+    let compacted = fs::read(&path).unwrap();
+    assert!(compacted.len() < appended.len());
+    // While it is written beside the journal, whole or not; and another one may have been there from before.
+    let longer = [compacted.as_slice(), b"{\"sent\":", appended.as_slice()].concat();
+    let parts = (0..=10).map(|tenths| &compacted[..compacted.len() * tenths / 10]);
+    for part in parts.chain([longer.as_slice()]) {
+        fs::write(&path, &appended).unwrap();
+        fs::write(&beside, part).unwrap();
+        let (queues, _journal) = open(directory.path()).unwrap();
+        assert_eq!(queues.snapshot(), before, "with {} bytes beside it", part.len());
+        assert!(!beside.exists());
+        assert_eq!(fs::read(&path).unwrap().len(), compacted.len());
+    }
+    // When it is in the journal's place.
+    fs::write(&path, &compacted).unwrap();
+    assert_eq!(open(directory.path()).unwrap().0.snapshot(), before);
+}
+
+#[tokio::test]
+async fn after_a_stop_the_journal_has_nothing_of_messages_that_are_gone() {
+    let directory = TempDir::new().unwrap();
+    let local = Local::start_in(Some(directory.path().into())).await.unwrap();
+    let (url, short) = (local.queue("q", json!({})).await, json!({"MessageRetentionPeriod": "60"}));
+    let short = local.queue("short", short).await;
+    for (queue, body) in [(&url, "deleted"), (&url, "waiting"), (&short, "expired")] {
+        assert_eq!(local.call("SendMessage", json!({"QueueUrl": queue, "MessageBody": body})).await.status, 200);
+    }
+    let received = local.call("ReceiveMessage", json!({"QueueUrl": url})).await;
+    assert_eq!(received.body["Messages"][0]["Body"], "deleted");
+    let handle = &received.body["Messages"][0]["ReceiptHandle"];
+    local.call("DeleteMessage", json!({"QueueUrl": url, "ReceiptHandle": handle})).await;
+    let path = directory.path().join("sqs.journal");
+    let has = |body: &str| fs::read_to_string(&path).unwrap().contains(body);
+    assert!(has("deleted") && has("waiting") && has("expired"));
+    local.pass(61 * SECOND);
+    local.server.stop().await;
+    assert!(!has("deleted") && has("waiting") && !has("expired"));
+    let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert_eq!(names, ["sqs.journal", "sqs.lock"]);
+
+    let local = Local::start_in(Some(directory.path().into())).await.unwrap();
+    let received = local.call("ReceiveMessage", json!({"QueueUrl": url, "MaxNumberOfMessages": 10})).await;
+    let messages = received.body["Messages"].as_array().unwrap();
+    assert_eq!(messages.iter().map(|message| &message["Body"]).collect::<Vec<_>>(), ["waiting"]);
+}
+
+#[tokio::test]
+async fn a_stop_that_cannot_compact_the_journal_leaves_it_as_it_was() {
+    let directory = TempDir::new().unwrap();
+    let local = Local::start_in(Some(directory.path().into())).await.unwrap();
+    let url = local.queue("q", json!({})).await;
+    assert_eq!(local.call("SendMessage", json!({"QueueUrl": url, "MessageBody": "a"})).await.status, 200);
+    // A folder has the name of the file that is to be written.
+    let beside = directory.path().join("sqs.journal.new");
+    fs::create_dir(&beside).unwrap();
+    let before = lines(directory.path());
+    local.server.stop().await;
+    assert_eq!(lines(directory.path()), before);
+    fs::remove_dir(&beside).unwrap();
+    let (mut queues, _journal) = open(directory.path()).unwrap();
+    assert_eq!(bodies(&receive(&mut queues, START, "q")), ["a"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_journal_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = TempDir::new().unwrap();
+    let _held = open(&directory.path().join("sqs")).unwrap();
+    let mode = |name: &str| fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode("sqs"), mode("sqs/sqs.journal"), mode("sqs/sqs.lock")], [0o700, 0o600, 0o600]);
+}
+
 #[tokio::test]
 async fn an_acknowledged_message_survives_a_server_that_is_dropped_without_a_stop() {
     let directory = TempDir::new().unwrap();
