@@ -145,10 +145,10 @@ impl Event {
         self.extra = extra.finish();
     }
 
-    /// The other homes that the event shows to be its subject's: the device and the e-mail address.
+    /// The other homes that the event shows to be its user's: the device and the e-mail address. None if it names nobody.
     pub fn other_homes(&self) -> impl Iterator<Item = &str> {
         let homes = [self.device.as_deref(), self.address.as_deref()];
-        homes.into_iter().flatten().filter(|home| *home != self.subject)
+        homes.into_iter().flatten().filter(|home| *home != self.subject && !self.is_anonymous())
     }
 }
 

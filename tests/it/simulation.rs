@@ -51,7 +51,9 @@ const HAPPENS: &[&str] = &[
     "reply lost",
     "request lost",
     "request sent again",
+    "stale read",
     "sweep without end",
+    "user filled in at a retry",
 ];
 
 #[test]
@@ -90,6 +92,11 @@ fn success_as_the_default_outcome_is_found() {
 #[test]
 fn a_retry_that_acknowledges_an_empty_buffer_is_found() {
     found(Mistake::ForgetsOnRetry, Promise::P1);
+}
+
+#[test]
+fn a_home_that_follows_the_user_is_found() {
+    found(Mistake::LivesWithTheUser, Promise::P3);
 }
 
 fn found(mistake: Mistake, promise: Promise) {

@@ -287,7 +287,8 @@ fn event(
         subject,
         // A deletion is about an id, wherever it is said.
         device: device.filter(|_| kind != Kind::Delete),
-        address,
+        // Whose it is, only a call tells that names a user.
+        address: address.filter(|_| subject_member == "userId"),
         name,
         target,
         data: data.map(ToOwned::to_owned),

@@ -28,7 +28,7 @@ struct Arguments {
     /// The seed of the first of them.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Build a mistake in: early-acknowledgement, success-by-default or forgetful-retry.
+    /// Build a mistake in: early-acknowledgement, success-by-default, forgetful-retry or home-of-the-user.
     #[arg(long, value_parser = mistake)]
     mistake: Option<Mistake>,
 }
@@ -37,6 +37,7 @@ fn mistake(name: &str) -> Result<Mistake, String> {
     match name {
         "early-acknowledgement" => Ok(Mistake::AcknowledgesBeforeDurable),
         "success-by-default" => Ok(Mistake::SuccessByDefault),
+        "home-of-the-user" => Ok(Mistake::LivesWithTheUser),
         "forgetful-retry" => Ok(Mistake::ForgetsOnRetry),
         _ => Err("no such mistake".to_owned()),
     }

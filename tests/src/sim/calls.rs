@@ -45,7 +45,12 @@ pub(crate) enum Identity {
 pub(crate) struct Said {
     pub(crate) nature: Nature,
     pub(crate) kind: &'static str,
+    /// Whom it is about: the user, else the device.
     pub(crate) subject: String,
+    /// The device, or the address of whom is known by nothing else. The device is the subject where no user is named.
+    pub(crate) device: Option<String>,
+    /// The address that it gives to its subject.
+    pub(crate) address: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) target: Option<String>,
     pub(crate) data: Option<Value>,
@@ -55,6 +60,29 @@ pub(crate) struct Said {
     pub(crate) client_millis: Option<i64>,
     /// The item as it was sent.
     pub(crate) written: Value,
+}
+
+impl Said {
+    /// Where it lives: with its device, whoever it names.
+    pub(crate) fn home(&self) -> &str {
+        self.device.as_deref().unwrap_or(&self.subject)
+    }
+
+    /// Whether it names nobody.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.device.as_ref() == Some(&self.subject)
+    }
+
+    /// The same event as it is sent again when somebody has logged in on the device.
+    fn filled_in(&self, user: &str) -> Self {
+        let fits = self.nature == Nature::Good && self.written.get("anonymousId").is_some();
+        let mut said = self.clone();
+        if fits && self.is_anonymous() {
+            said.subject = user.to_owned();
+            said.written["userId"] = json!(user);
+        }
+        said
+    }
 }
 
 /// What a request deserves.
@@ -113,6 +141,7 @@ impl Author<'_> {
             _ if self.large => self.large_batch(),
             0 => self.wrong(),
             1..=3 => self.vero(),
+            4 if self.chance.hits(0.05) => self.logins(),
             4..=6 => self.segment_single(),
             _ => self.segment_batch(),
         };
@@ -151,6 +180,30 @@ impl Author<'_> {
     fn segment_batch(&self) -> Request {
         let said: Vec<Said> = (0..self.chance.from(1, 5)).map(|index| self.segment_item(index, false)).collect();
         self.batch(said)
+    }
+
+    /// Somebody who logs out and in again more often than a user's ids are read as one: each time another id becomes theirs.
+    fn logins(&self) -> Request {
+        let user = self.user();
+        let said = (0..self.chance.from(40, 75)).map(|index| {
+            let former = format!("former{}-{index}", self.number);
+            let kind = if index % 4 == 0 { "track" } else { "alias" };
+            let mut said = self.segment_event(index, "track", "Done".to_owned(), Nature::Good);
+            let id = format!("e{}-{index}", self.number);
+            let mut item = json!({"type": kind, "messageId": id});
+            (said.id, said.client_millis, said.device, said.address) = (Some(id.clone()), None, None, None);
+            said.identity = Identity::Forever(id);
+            if kind == "alias" {
+                (item["userId"], item["previousId"]) = (json!(user), json!(former));
+                (said.subject, said.target, said.name, said.data) = (user.clone(), Some(former), None, None);
+            } else {
+                (item["userId"], item["event"]) = (json!(format!("former{}-{}", self.number, index + 1)), json!("Done"));
+                item["properties"] = json!(said.data);
+                (said.subject, said.name) = (format!("former{}-{}", self.number, index + 1), Some("Done".to_owned()));
+            }
+            Said { kind, written: item, ..said }
+        });
+        self.batch(said.collect())
     }
 
     /// Several messages of 256 KiB, or a message that one item of the spill table cannot hold.
@@ -197,13 +250,13 @@ impl Author<'_> {
 
     /// An item that breaks one of Segment's rules.
     fn spoilt(&self, mut said: Said, single: bool) -> Said {
-        let (member, reason) = match self.chance.index(3) {
-            0 => ("userId", "no_user_anon_id"),
-            1 if !single => ("type", "unsupported_event_type"),
-            _ => ("event", "event_not_defined"),
+        let (absent, reason): (&[&str], _) = match self.chance.index(3) {
+            0 => (&["userId", "anonymousId"], "no_user_anon_id"),
+            1 if !single => (&["type"], "unsupported_event_type"),
+            _ => (&["event"], "event_not_defined"),
         };
         if let Some(members) = said.written.as_object_mut() {
-            members.remove(member);
+            absent.iter().for_each(|member| drop(members.remove(*member)));
         }
         said.nature = Nature::Refused(reason);
         said
@@ -211,12 +264,32 @@ impl Author<'_> {
 
     fn segment_event(&self, index: u64, kind: &'static str, name: String, nature: Nature) -> Said {
         let n = self.number * 10 + index;
-        let subject = if self.chance.hits(0.2) { format!("a{}", self.chance.index(3)) } else { self.user() };
-        let mut item = json!({"type": kind, "userId": subject});
+        let user = if self.chance.hits(0.2) { format!("a{}", self.chance.index(3)) } else { self.user() };
+        // Everybody has a device of their own, and sits down at those of others.
+        let own = if self.chance.hits(0.6) { user.replace('u', "d") } else { format!("d{}", self.chance.index(4)) };
+        let device = self.chance.hits(0.6).then_some(own);
+        let is_anonymous = device.is_some() && kind != "alias" && self.chance.hits(0.4);
+        let subject = device.clone().filter(|_| is_anonymous).unwrap_or_else(|| user.clone());
+        let mut item = json!({"type": kind});
+        if !is_anonymous {
+            item["userId"] = json!(user);
+        }
+        match &device {
+            Some(device) => item["anonymousId"] = json!(device),
+            // What says nothing is no device.
+            None if self.chance.hits(0.1) => item["anonymousId"] = json!(self.chance.pick(&["undefined", "null", "0"])),
+            None => {}
+        }
+        let mut address = None;
         let (mut data, mut target, mut event_name) = (None, None, None);
         match kind {
             "identify" => {
-                data = Some(json!({self.chance.pick(&["plan", "city"]): n}));
+                let mut traits = json!({self.chance.pick(&["plan", "city"]): n});
+                if self.chance.hits(0.2) {
+                    address = Some(format!("{}@x.io", self.user()));
+                    traits["email"] = json!(address);
+                }
+                data = Some(traits);
                 item["traits"] = json!(data);
             }
             "group" => {
@@ -224,7 +297,7 @@ impl Author<'_> {
                 (item["groupId"], item["traits"]) = (json!(target), json!(data));
             }
             "alias" => {
-                target = Some(self.chance.pick(&["a0", "a1", "a2", "u0", "u1"]).to_owned());
+                target = Some(self.chance.pick(&["a0", "a1", "a2", "u0", "u1", "d0", "d1"]).to_owned());
                 item["previousId"] = json!(target);
             }
             _ => {
@@ -246,50 +319,73 @@ impl Author<'_> {
         if let Some(millis) = client_millis {
             item["timestamp"] = json!(iso(millis));
         }
+        let home = device.as_ref().unwrap_or(&subject);
         let identity = match (&id, client_millis) {
-            (Some(id), Some(millis)) => Identity::Forever(format!("{subject} {millis} {id}")),
+            (Some(id), Some(millis)) => Identity::Forever(format!("{home} {millis} {id}")),
             (Some(id), None) => Identity::Forever(id.clone()),
-            (None, Some(millis)) => Identity::Forever(format!("{kind} {subject} {target:?} {data:?} {millis}")),
+            (None, Some(millis)) => Identity::Forever(format!("{kind} {home} {target:?} {data:?} {millis}")),
             (None, None) => Identity::Fresh,
         };
-        Said { nature, kind, subject, name: event_name, target, data, identity, id, client_millis, written: item }
+        let (name, written) = (event_name, item);
+        Said { nature, kind, subject, device, address, name, target, data, identity, id, client_millis, written }
     }
 
     fn vero(&self) -> Request {
-        let (n, user) = (self.number * 10, self.user());
+        let n = self.number * 10;
+        // Some are known by their address alone, which others have beside an id.
+        let address = format!("{}@x.io", self.user());
+        let (user, by_address) = if self.chance.hits(0.15) { (address.clone(), true) } else { (self.user(), false) };
+        let whom = if by_address { json!({"email": user}) } else { json!({"id": user}) };
+        let (mut gives, mut is_alias) = (None, false);
         let created = self.millis - i64::try_from(self.chance.from(0, 60_000)).unwrap_or(0);
         let value = json!({self.chance.pick(&["plan", "city"]): n});
         let tag = |offset: u64| format!("t{}", (n + offset) % 3);
         let (path, kind, mut body, name, target, data, timed) = match self.chance.index(8) {
             0 | 1 => {
-                let body = json!({"identity": {"id": user}, "event_name": "Bought", "data": {"n": n}});
+                let body = json!({"identity": whom, "event_name": "Bought", "data": {"n": n}});
                 let timed = self.chance.hits(0.3);
                 ("/api/v2/events/track", "track", body, Some("Bought".to_owned()), None, Some(json!({"n": n})), timed)
             }
             2 => {
-                let (body, timed) = (json!({"id": user, "data": value}), self.chance.hits(0.3));
-                ("/api/v2/users/track", "identify", body, None, None, Some(value), timed)
+                let mut body = json!({"data": value});
+                let mut traits = value;
+                gives = (!by_address && self.chance.hits(0.3)).then(|| address.clone());
+                for address in gives.iter().chain(by_address.then_some(&user)) {
+                    (body["email"], traits["email"]) = (json!(address), json!(address));
+                }
+                if !by_address {
+                    body["id"] = json!(user);
+                }
+                ("/api/v2/users/track", "identify", body, None, None, Some(traits), self.chance.hits(0.3))
             }
             3 => {
-                let (body, timed) = (json!({"id": user, "changes": value}), self.chance.hits(0.3));
-                ("/api/v2/users/edit", "identify", body, None, None, Some(value), timed)
+                let mut body = json!({"changes": value});
+                let mut traits = value;
+                if by_address {
+                    (body["email"], traits["email"]) = (json!(user), json!(user));
+                } else {
+                    body["id"] = json!(user);
+                }
+                ("/api/v2/users/edit", "identify", body, None, None, Some(traits), self.chance.hits(0.3))
             }
             4 => {
                 let data = json!({"add": [tag(0)], "remove": [tag(1)]});
-                let body = json!({"id": user, "add": [tag(0)], "remove": [tag(1)]});
+                let mut body = whom;
+                (body["add"], body["remove"]) = (json!([tag(0)]), json!([tag(1)]));
                 ("/api/v2/users/tags/edit", "tags", body, None, None, Some(data), true)
             }
             5 => {
                 let off = self.chance.hits(0.5);
                 let path = if off { "/api/v2/users/unsubscribe" } else { "/api/v2/users/resubscribe" };
-                (path, if off { "unsubscribe" } else { "resubscribe" }, json!({"id": user}), None, None, None, true)
+                (path, if off { "unsubscribe" } else { "resubscribe" }, whom, None, None, None, true)
             }
             6 => {
                 let former = format!("a{}", self.chance.index(3));
                 let body = json!({"id": former, "new_id": user});
+                is_alias = true;
                 ("/api/v2/users/reidentify", "alias", body, None, Some(former), None, true)
             }
-            _ => ("/api/v2/users/delete", "delete", json!({"id": user}), None, None, None, false),
+            _ => ("/api/v2/users/delete", "delete", whom, None, None, None, false),
         };
         let content = format!("{path} {user} {name:?} {target:?} {data:?}");
         let identity = match (kind, timed) {
@@ -303,7 +399,11 @@ impl Author<'_> {
         }
         let client_millis = timed.then_some(created);
         let (nature, id, written) = (Nature::Good, None, body.clone());
-        let said = Said { nature, kind, subject: user, name, target, data, identity, id, client_millis, written };
+        // An alias and a deletion are about ids, and an address is one.
+        let device = (by_address && !is_alias && kind != "delete").then(|| user.clone());
+        let (subject, address) = (user, gives);
+        let said =
+            Said { nature, kind, subject, device, address, name, target, data, identity, id, client_millis, written };
         let body = Body::Object(body.as_object().cloned().unwrap_or_default(), false);
         Request { key: self.key, path, said: vec![said], due: Due::Accepted, body, sent_anew: false }
     }
@@ -357,5 +457,24 @@ impl Request {
         };
         let Self { path, sent_anew, .. } = *self;
         Arc::new(Self { key, path, said: self.said.clone(), due, body, sent_anew })
+    }
+
+    /// The same request as a library sends it again that fills the user in when it sends.
+    pub(crate) fn filled_in(&self, user: &str) -> Arc<Self> {
+        let said: Vec<Said> = self.said.iter().map(|said| said.filled_in(user)).collect();
+        let body = match &self.body {
+            Body::Text(text) => Body::Text(text.clone()),
+            Body::Object(members, dated) => {
+                let mut members = members.clone();
+                if members.contains_key("batch") {
+                    members.insert("batch".to_owned(), said.iter().map(|said| said.written.clone()).collect());
+                } else if let Some(user) = said.first().and_then(|said| said.written.get("userId")) {
+                    members.insert("userId".to_owned(), user.clone());
+                }
+                Body::Object(members, *dated)
+            }
+        };
+        let Self { key, path, due, sent_anew, .. } = *self;
+        Arc::new(Self { key, path, said, due, body, sent_anew })
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Found {
 impl Found {
     /// Whether it stands for what is in it: nothing else has come of that yet.
     pub(crate) fn counts(&self) -> bool {
-        self.state == "waiting" || self.state == "discarded"
+        ["waiting", "discarded", "erased"].contains(&self.state.as_str())
     }
 }
 
@@ -63,12 +63,18 @@ pub(crate) fn check(cloud: &Cloud) {
     let mut notes = cloud.world.notes();
     let evidence = gather(&notes, &events, &letters);
     // What is known of people before anything is looked at: who became whom, and who was deleted.
-    let mut known = People::default();
-    for (origin, occurrence) in &evidence.occurrences {
-        let counts = occurrence.said.nature == Nature::Good && !evidence.unlucky.contains(origin);
-        if counts && matches!(occurrence.said.kind, "alias" | "delete") {
-            known.hear(*occurrence);
+    let (mut known, mut with_doubts) = (People::default(), People::default());
+    for (origin, occurrence) in evidence.occurrences.iter().filter(|(_, one)| one.said.nature == Nature::Good) {
+        let is_certain = !evidence.unlucky.contains(origin);
+        for people in [Some(&mut with_doubts), Some(&mut known).filter(|_| is_certain)].into_iter().flatten() {
+            if matches!(occurrence.said.kind, "alias" | "delete") {
+                people.hear(*occurrence);
+            }
+            people.see(*occurrence);
         }
+    }
+    if !evidence.unlucky.is_empty() {
+        known.with_doubts = Some(Box::new(with_doubts));
     }
     let tally = fates::check(&evidence, &known, &mut findings);
     let lucky = evidence.unlucky.is_empty();
@@ -89,7 +95,8 @@ pub(crate) fn check(cloud: &Cloud) {
 }
 
 /// The attributes of events.
-const NAMES: [&str; 11] = ["ctx", "data", "kind", "more", "name", "rcpt", "recv", "sent", "src", "target", "time"];
+const NAMES: [&str; 12] =
+    ["ctx", "data", "kind", "more", "name", "rcpt", "recv", "sent", "src", "target", "time", "user"];
 
 /// The items of a table, with events as they would be as items of their own, and without compression.
 fn unpacked(rows: &BTreeMap<Key, Row>, findings: &mut Vec<Violation>) -> BTreeMap<Key, Row> {
@@ -163,8 +170,8 @@ fn found(key: &Key, row: &Row, letters: &BTreeMap<Key, Row>) -> Found {
         body.push_str(letters.get(&part_key(key, part)).map_or("", |row| text(row, attribute::BODY)));
     }
     let stage = text(row, attribute::STAGE).to_owned();
-    // What `ingest` refused is kept as it was sent; every other letter holds a message.
-    let origins = if stage == "ingest" {
+    // What `ingest` refused is kept as it was sent; every other letter holds a message, unless it was erased.
+    let origins = if stage == "ingest" || text(row, attribute::STATE) == "erased" {
         key.sk.split_once('#').map(|(_, origin)| origin.to_owned()).into_iter().collect()
     } else {
         Carried::read(&body).map(|carried| carried.origins().collect()).unwrap_or_default()

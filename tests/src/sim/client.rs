@@ -65,7 +65,7 @@ pub(crate) async fn produce(cloud: Rc<Cloud>) {
 /// Sends a request as often as its producer likes. `seen` is told what comes of each time; the last is returned.
 pub(crate) async fn bring_through(
     cloud: Rc<Cloud>,
-    request: Arc<Request>,
+    mut request: Arc<Request>,
     temper: Temper,
     patience: Duration,
     skew: i64,
@@ -88,6 +88,14 @@ pub(crate) async fn bring_through(
         let pause = world.chance.millis(50, 500) * 2_u32.pow(attempt.min(7));
         if !again || hopeless || world.elapsed() + pause > began + TRIES_FOR {
             return status;
+        }
+        // Somebody has logged in since, or somebody else.
+        if world.scenario.fills_in && world.chance.hits(0.5) {
+            let filled_in = request.filled_in(&format!("u{}", world.chance.index(4)));
+            if filled_in.said.iter().zip(&request.said).any(|(now, before)| now.subject != before.subject) {
+                world.note("user filled in at a retry", || request.path.to_owned());
+            }
+            request = filled_in;
         }
         world.note("request sent again", || format!("{} after {status:?}", request.path));
         sleep(pause).await;

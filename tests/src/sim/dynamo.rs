@@ -221,6 +221,25 @@ impl Table for TablePort {
         got.await.map_err(cause)
     }
 
+    async fn get_eventually(
+        &self,
+        keys: &[Key],
+        only: Option<&'static str>,
+    ) -> Result<HashMap<Key, Attributes>, Cause> {
+        let mut found = self.get(keys, only).await?;
+        // Another replica answers, to which the last writes have not come yet.
+        let world = &self.env.world;
+        let before = found.len();
+        let mut stale: Vec<Key> = found.keys().cloned().collect();
+        stale.sort_unstable();
+        stale.retain(|_| world.befalls(0.2));
+        stale.iter().for_each(|key| drop(found.remove(key)));
+        if found.len() < before {
+            world.note("stale read", || self.env.name.clone());
+        }
+        Ok(found)
+    }
+
     async fn replace(&self, item: &Item, guard: Guard) -> Result<bool, Replace> {
         self.table.throughput.called("replace");
         let (table, item) = (Arc::clone(&self.table), item.clone());

@@ -9,7 +9,7 @@ use shared::limits::IDENTITY_WINDOW;
 use super::calls::{Identity, Nature};
 use super::check::{Evidence, Found, expect, number, text};
 use super::dynamo::Row;
-use super::model::{Occurrence, People};
+use super::model::{Erased, Occurrence, People, Person};
 use super::{Promise, Violation};
 use consume::table::Key;
 
@@ -26,11 +26,12 @@ pub(crate) fn check(evidence: &Evidence<'_>, known: &People, findings: &mut Vec<
         }
     }
     for key in evidence.events.keys() {
-        let is_known = ["E#", "RECEIPT#"].iter().any(|kind| key.sk.starts_with(kind))
-            || ["PROFILE", "DELETED", "LATEST", "SEEN", "KEY"].contains(&key.sk.as_str());
+        let kinds = ["E#", "RECEIPT#", "DEVICE#", "FORMER#", "LATER#", "USER#", "LETTER#"];
+        let sorts = ["PROFILE", "PROFILE#DEVICE", "DELETED", "DELETED#DEVICE", "LATEST", "SEEN", "KEY"];
+        let is_known = kinds.iter().any(|kind| key.sk.starts_with(kind)) || sorts.contains(&key.sk.as_str());
         expect(is_known, findings, Promise::P2, || format!("an item of no known kind: {key:?}"));
     }
-    letters(evidence, findings);
+    letters(evidence, known, findings);
     let mut same: BTreeMap<String, Vec<(&String, Occurrence<'_>)>> = BTreeMap::new();
     for (origin, occurrence) in &evidence.occurrences {
         if occurrence.project().is_some() && occurrence.said.nature == Nature::Good {
@@ -57,7 +58,7 @@ fn faithful(evidence: &Evidence<'_>, origin: &str, key: &Key, row: &Row, finding
     };
     let (said, attempt) = (occurrence.said, occurrence.attempt);
     let project = occurrence.project().unwrap_or("nobody's");
-    let is_apart = key.pk == format!("{project}#{}", said.subject) && text(row, "src") == format!("source-{project}");
+    let is_apart = key.pk == format!("{project}#{}", said.home()) && text(row, "src") == format!("source-{project}");
     expect(is_apart, findings, Promise::P8, || format!("{origin} of {project} is stored as {key:?}"));
     let time = Timestamp::from_millis_clamped(said.client_millis.unwrap_or(attempt.received_millis));
     let optional = |name: &str, value: Option<&String>| text(row, name) == value.map_or("", String::as_str);
@@ -65,6 +66,8 @@ fn faithful(evidence: &Evidence<'_>, origin: &str, key: &Key, row: &Row, finding
     let is_faithful = key.sk.starts_with(&format!("E#{time}#"))
         && said.id.as_ref().is_none_or(|id| key.sk == format!("E#{time}#{id}"))
         && text(row, "kind") == said.kind
+        && row.get("user").and_then(|user| user.text())
+            == said.device.as_ref().map(|_| if said.is_anonymous() { "" } else { &said.subject })
         && number(row, "time") == Some(occurrence.millis())
         && number(row, "recv") == Some(attempt.received_millis)
         && number(row, "sent") == attempt.sent_millis
@@ -77,7 +80,7 @@ fn faithful(evidence: &Evidence<'_>, origin: &str, key: &Key, row: &Row, finding
 }
 
 /// Checks what is in letters: that somebody sent it, that it is whole, and that it is to blame.
-fn letters(evidence: &Evidence<'_>, findings: &mut Vec<Violation>) {
+fn letters(evidence: &Evidence<'_>, known: &People, findings: &mut Vec<Violation>) {
     for letter in &evidence.letters {
         let Found { key, reason, state, stage, .. } = letter;
         expect(state != "redriven", findings, Promise::P2, || {
@@ -92,13 +95,23 @@ fn letters(evidence: &Evidence<'_>, findings: &mut Vec<Violation>) {
             let nature = occurrence.said.nature;
             let blamed = match (occurrence.project(), nature) {
                 (None, _) => reason == "unknown_write_key",
-                (_, Nature::Refused(why)) => stage == "ingest" && reason == why && has_whole(letter, occurrence),
+                (_, Nature::Refused(why)) => {
+                    let is_whole = state == "erased" || has_whole(letter, occurrence);
+                    stage == "ingest" && reason == why && is_whole
+                }
                 (_, Nature::Deadly) => reason == "crashed_consumer",
                 (_, Nature::Unstorable) => reason == "unstorable",
                 (_, Nature::Good) => false,
             };
             expect(blamed || evidence.unlucky.contains(origin), findings, Promise::P4, || {
                 format!("{origin}, which is {nature:?}, lies in {key:?} for {reason}")
+            });
+            let erased = erased_letter(known, letter, occurrence);
+            let (is_erased, has_body) = (state == "erased", !letter.body.is_empty());
+            let is_right = if is_erased { erased >= Erased::Perhaps && !has_body } else { erased < Erased::Surely };
+            // What is known of deletions is not certain while one of them lies in a letter itself.
+            expect(is_right || !evidence.unlucky.is_empty(), findings, Promise::P3, || {
+                format!("the letter {key:?} is {state}, but should be erased: {erased:?}; {:?}", occurrence.said)
             });
         }
     }
@@ -114,6 +127,23 @@ fn letters(evidence: &Evidence<'_>, findings: &mut Vec<Violation>) {
             format!("the mark of {id} is left, and nothing explains it")
         });
     }
+}
+
+/// Whether a letter must have been erased: whom it names was deleted later than it came. Nobody has read a message that is
+/// kept whole.
+fn erased_letter(known: &People, letter: &Found, occurrence: &Occurrence<'_>) -> Erased {
+    let Some((project, subject)) = occurrence.person().filter(|_| letter.stage != "quarantine" && letter.stage != "decode")
+    else {
+        return Erased::Never;
+    };
+    let (said, millis) = (occurrence.said, occurrence.attempt.received_millis);
+    // Of an item that lacks what it is refused for, the letter has what is left.
+    let is_written = |member: &str| said.written.get(member).is_some_and(Json::is_string);
+    let names_nobody = letter.stage == "ingest" && !is_written("userId") && !is_written("anonymousId");
+    if names_nobody {
+        return Erased::Never;
+    }
+    known.erased(&(project, subject), said.is_anonymous(), millis)
 }
 
 /// Whether the letter of a refused item holds all that its producer wrote, but for the write key.
@@ -146,16 +176,16 @@ fn unstorable(
     *tally.entry(fate).or_insert(0) += 1;
     let (stored, dead) = (evidence.stored.contains_key(origin), is_dead(evidence, origin));
     let is_event = matches!(occurrence.said.nature, Nature::Deadly | Nature::Unstorable);
-    let erased = occurrence.project().is_some() && is_event && is_forgotten(known, occurrence);
+    let erased = occurrence.project().is_some() && is_event && is_forgotten(known, occurrence) >= Erased::Perhaps;
     expect(!stored && (dead || erased), findings, Promise::P2, || {
         format!("{origin} ({fate}): stored {stored}, dead {dead}: {:?}", occurrence.said)
     });
 }
 
-/// Whether an event was erased, or would have been: its person was deleted later than it happened.
-fn is_forgotten(known: &People, occurrence: Occurrence<'_>) -> bool {
-    let moment = occurrence.person().and_then(|person| known.forgotten(&person));
-    moment.is_some_and(|moment| occurrence.millis() <= moment)
+/// Whether an event was erased, or would have been: whom it is about was deleted later than it happened.
+fn is_forgotten(known: &People, occurrence: Occurrence<'_>) -> Erased {
+    let erased = |person: Person| known.erased(&person, occurrence.said.is_anonymous(), occurrence.millis());
+    occurrence.person().map_or(Erased::Never, erased)
 }
 
 /// Checks events that are one event for ever: at most one is stored, and the others are duplicates of it, or of one that
@@ -207,19 +237,19 @@ fn fates_of(
 ) {
     // A repetition of what was erased, or of what chance has brought into a letter, may count as its duplicate.
     let gone = members.iter().any(|(origin, occurrence)| {
-        is_forgotten(known, *occurrence) || (evidence.unlucky.contains(*origin) && is_dead(evidence, origin))
+        is_forgotten(known, *occurrence) >= Erased::Perhaps || (evidence.unlucky.contains(*origin) && is_dead(evidence, origin))
     });
     for (origin, occurrence) in members {
         let (stored, dead) = (evidence.stored.contains_key(*origin), is_dead(evidence, origin));
         let unlucky = evidence.unlucky.contains(*origin);
         let forgotten = is_forgotten(known, *occurrence);
-        expect(!stored || !forgotten || unlucky, findings, Promise::P3, || format!("{origin} should have been erased"));
+        expect(!stored || forgotten < Erased::Surely || unlucky, findings, Promise::P3, || format!("{origin} should have been erased"));
         expect(!stored || !dead || unlucky, findings, Promise::P2, || format!("{origin} is stored and in a letter"));
         let fate = match (stored, dead) {
             (true, _) => "fate: stored",
             (_, true) => "fate: letter of an innocent",
             _ if has_first(*occurrence) => "fate: duplicate",
-            _ if forgotten => "fate: erased",
+            _ if forgotten >= Erased::Perhaps => "fate: erased",
             _ if gone => "fate: duplicate of what is gone",
             _ => {
                 let (said, status) = (occurrence.said, occurrence.attempt.status);

@@ -48,6 +48,11 @@ impl Occurrence<'_> {
         Some((self.project()?, self.said.subject.clone()))
     }
 
+    /// What it says of whom.
+    fn profile(&self) -> Option<Of> {
+        Some(Of { person: self.person()?, is_anonymous: self.said.is_anonymous() })
+    }
+
     /// What tells it from other events; the same for all that are the same event.
     pub(crate) fn identity(&self, origin: &str) -> String {
         let project = self.project();
@@ -61,6 +66,23 @@ impl Occurrence<'_> {
 
 /// A project, and the id of somebody there.
 pub(crate) type Person = (&'static str, String);
+
+/// Of whom something is known: of a user, or of a device before any user is named.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Of {
+    pub(crate) person: Person,
+    pub(crate) is_anonymous: bool,
+}
+
+/// Whether something must have been erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Erased {
+    /// Nothing has reached it.
+    Never,
+    /// It names nobody, on a device some of whose users were deleted: it depends on who had been seen there by then.
+    Perhaps,
+    Surely,
+}
 
 /// One value of a profile: where it is, and which values it may have. More than one where two events of one moment say
 /// something else, and only their ids decide.
@@ -76,16 +98,32 @@ pub(crate) struct People {
     /// The ids that became an id, directly.
     pub(crate) former: BTreeMap<Person, BTreeSet<String>>,
     deletions: BTreeMap<Person, i64>,
-    said: Vec<(Person, i64, &'static str, String, Value)>,
+    /// The users who were seen on a device, or who were given an address.
+    pub(crate) users: BTreeMap<Person, BTreeSet<String>>,
+    said: Vec<(Of, i64, &'static str, String, Value)>,
+    /// The same with what lies in letters by chance, and may have had a part of its effect.
+    pub(crate) with_doubts: Option<Box<People>>,
 }
 
 impl People {
+    /// Takes in who an event shows to be whom.
+    pub(crate) fn see(&mut self, occurrence: Occurrence<'_>) {
+        let Some(project) = occurrence.project() else { return };
+        let said = occurrence.said;
+        if said.kind == "delete" || said.is_anonymous() {
+            return;
+        }
+        for home in [&said.device, &said.address].into_iter().flatten().filter(|home| **home != said.subject) {
+            self.users.entry((project, home.clone())).or_default().insert(said.subject.clone());
+        }
+    }
+
     /// Takes in what an event says of somebody.
     pub(crate) fn hear(&mut self, occurrence: Occurrence<'_>) {
-        let Some(person) = occurrence.person() else { return };
+        let (Some(person), Some(of)) = (occurrence.person(), occurrence.profile()) else { return };
         let (millis, said) = (occurrence.millis(), occurrence.said);
         let mut note = |part: &'static str, name: &str, value: Value| {
-            self.said.push((person.clone(), millis, part, name.to_owned(), value));
+            self.said.push((of.clone(), millis, part, name.to_owned(), value));
         };
         let members = |name: Option<&str>| {
             let data = said.data.as_ref().and_then(|data| name.map_or(Some(data), |name| data.get(name)));
@@ -124,6 +162,27 @@ impl People {
         reaching.map(|(_, moment)| *moment).max()
     }
 
+    /// Whether something of a moment, of somebody, must have been erased.
+    pub(crate) fn erased(&self, person: &Person, is_anonymous: bool, millis: i64) -> Erased {
+        let is_reached = |moment: Option<i64>| moment.is_some_and(|moment| millis <= moment);
+        if is_reached(self.forgotten(person)) {
+            return Erased::Surely;
+        }
+        let users = self.users.get(person).filter(|_| is_anonymous);
+        let reached: Vec<bool> = users
+            .into_iter()
+            .flatten()
+            .map(|user| is_reached(self.forgotten(&(person.0, user.clone()))))
+            .collect();
+        let doubted = self.with_doubts.as_ref().map(|known| known.erased(person, is_anonymous, millis));
+        match (reached.contains(&true), reached.contains(&false)) {
+            (false, _) if doubted.is_some_and(|erased| erased > Erased::Never) => Erased::Perhaps,
+            (false, _) => Erased::Never,
+            (true, true) => Erased::Perhaps,
+            (true, false) => Erased::Surely,
+        }
+    }
+
     /// An id, and all that became it.
     fn ids(&self, project: &'static str, id: &str) -> BTreeSet<String> {
         let (mut found, mut waiting) = (BTreeSet::new(), vec![id.to_owned()]);
@@ -136,13 +195,13 @@ impl People {
     }
 
     /// The values that should be known of each id: of all that was said after the latest deletion, the latest.
-    pub(crate) fn values(&self) -> BTreeMap<Person, BTreeMap<(&'static str, String), Latest>> {
-        let mut people: BTreeMap<Person, BTreeMap<(&'static str, String), Latest>> = BTreeMap::new();
-        for (person, millis, part, name, value) in &self.said {
-            if self.forgotten(person).is_some_and(|moment| *millis <= moment) {
+    pub(crate) fn values(&self) -> BTreeMap<Of, BTreeMap<(&'static str, String), Latest>> {
+        let mut people: BTreeMap<Of, BTreeMap<(&'static str, String), Latest>> = BTreeMap::new();
+        for (of, millis, part, name, value) in &self.said {
+            if self.erased(&of.person, of.is_anonymous, *millis) == Erased::Surely {
                 continue;
             }
-            let values = people.entry(person.clone()).or_default();
+            let values = people.entry(of.clone()).or_default();
             let new = || Latest { millis: *millis, values: vec![] };
             let latest = values.entry((part, name.clone())).or_insert_with(new);
             if *millis > latest.millis {
@@ -157,7 +216,7 @@ impl People {
 
     /// Everybody of whom something is known.
     pub(crate) fn everybody(&self) -> BTreeSet<Person> {
-        let heard = self.said.iter().map(|(person, ..)| person);
+        let heard = self.said.iter().map(|(of, ..)| &of.person);
         heard.chain(self.former.keys()).chain(self.deletions.keys()).cloned().collect()
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consume::links::Kind;
 use consume::table::Key;
 use serde_json::Value as Json;
 
 use super::calls::{Identity, Nature};
 use super::check::{Evidence, expect, number, text};
 use super::dynamo::Row;
-use super::model::{Latest, People, Person};
+use super::model::{Erased, Latest, Of, People};
 use super::{Promise, Violation};
 
 /// The parts of a profile, by the names of their attributes.
@@ -28,36 +29,67 @@ pub(crate) fn check(evidence: &Evidence<'_>, mut known: People, findings: &mut V
             known.hear(*occurrence);
         }
     }
-    let mut people = known.everybody();
-    people.extend(evidence.events.keys().filter(|key| key.sk == "PROFILE" || key.sk == "DELETED").filter_map(person));
+    let profiles = evidence.events.keys().filter_map(of);
     let mut values = known.values();
-    for person in people {
-        let key = |sk: &str| Key { pk: format!("{}#{}", person.0, person.1), sk: sk.to_owned() };
-        let profile = evidence.events.get(&key("PROFILE"));
+    let people: BTreeSet<Of> = profiles.chain(values.keys().cloned()).collect();
+    for of in people {
+        let (project, id) = (&of.person.0, &of.person.1);
+        let profile = evidence.events.get(&consume::profile::key(project, id, of.is_anonymous));
         let found = profile.map(read).unwrap_or_default();
-        let expected = values.remove(&person).unwrap_or_default();
-        expect(agree(&found, &expected), findings, Promise::P3, || {
-            format!("of {person:?} {found:?} is known, but should be {expected:?}")
+        let mut expected = values.remove(&of).unwrap_or_default();
+        // What may have been erased with the last user of a device need not be there.
+        expected.retain(|name, latest| {
+            found.contains_key(name) || known.erased(&of.person, of.is_anonymous, latest.millis) == Erased::Never
         });
+        expect(agree(&found, &expected), findings, Promise::P3, || {
+            format!("of {of:?} {found:?} is known, but should be {expected:?}")
+        });
+    }
+    for person in known.everybody() {
         let forgotten = known.forgotten(&person);
-        let deleted = profile.and_then(|row| number(row, "deleted"));
-        let tombstone = evidence.events.get(&key("DELETED")).and_then(|row| number(row, "until"));
+        let row = |key: &Key, name: &str| evidence.events.get(key).and_then(|row| number(row, name));
+        let deleted = row(&consume::profile::key(person.0, &person.1, false), "deleted");
+        let tombstone = row(&consume::erase::tombstone_key(person.0, &person.1), "until");
         expect(deleted == forgotten && tombstone == forgotten, findings, Promise::P3, || {
             format!("{person:?} is forgotten up to {deleted:?} and {tombstone:?}, but should be up to {forgotten:?}")
         });
-        let former: BTreeSet<String> =
-            profile.and_then(|row| serde_json::from_str(text(row, "from")).ok()).unwrap_or_default();
-        let expected = known.former.get(&person).cloned().unwrap_or_default();
-        expect(former == expected, findings, Promise::P3, || {
-            format!("{former:?} became {person:?}, but should be {expected:?}")
-        });
     }
+    links(evidence, &known, findings);
 }
 
-fn person(key: &Key) -> Option<Person> {
-    let (project, id) = key.pk.split_once('#')?;
+/// Checks that there is a link, each way, of all who were seen to be somebody's, and no other.
+fn links(evidence: &Evidence<'_>, known: &People, findings: &mut Vec<Violation>) {
+    let mut expected = BTreeSet::new();
+    let mut link = |project: &str, id: &str, kind: Kind, other: &str| {
+        expected.insert(consume::links::item(project, id, kind, other).key);
+    };
+    for ((project, later), formers) in &known.former {
+        for former in formers {
+            link(project, later, Kind::Former, former);
+            link(project, former, Kind::Later, later);
+        }
+    }
+    for ((project, device), users) in &known.users {
+        for user in users {
+            link(project, user, Kind::Device, device);
+            link(project, device, Kind::User, user);
+        }
+    }
+    let is_link = |key: &&Key| key.pk.contains("#LINKS#") && !key.sk.starts_with("LETTER#");
+    let found: BTreeSet<Key> = evidence.events.keys().filter(is_link).cloned().collect();
+    expect(found == expected, findings, Promise::P3, || {
+        let (lacking, surplus): (Vec<_>, Vec<_>) =
+            (expected.difference(&found).collect(), found.difference(&expected).collect());
+        format!("these links lack: {lacking:?}; and these should not be: {surplus:?}")
+    });
+}
+
+/// Whose a profile is.
+fn of(key: &Key) -> Option<Of> {
+    let is_anonymous = key.sk == consume::profile::DEVICE_SORT;
+    let (project, id) = key.pk.split_once('#').filter(|_| is_anonymous || key.sk == consume::profile::SORT)?;
     let project = ["one", "two"].into_iter().find(|known| *known == project)?;
-    Some((project, id.to_owned()))
+    Some(Of { person: (project, id.to_owned()), is_anonymous })
 }
 
 fn read(row: &Row) -> Values {

@@ -73,6 +73,8 @@ pub(crate) struct Scenario {
     pub(crate) redrives: u64,
     /// Whether somebody sends a request that takes several messages.
     pub(crate) large: bool,
+    /// Whether producers name the user of an anonymous event when they send it again.
+    pub(crate) fills_in: bool,
     /// Which events are kept in bundles.
     pub(crate) packing: Packing,
 }
@@ -100,6 +102,7 @@ impl Scenario {
             skew_max: chance.pick(&[0, 50, 2_000]),
             redrives: chance.pick(&[0, 0, 1, 4]),
             large: chance.hits(0.01),
+            fills_in: chance.hits(0.7),
             packing: packing(chance),
         }
     }
@@ -122,6 +125,7 @@ impl Scenario {
             skew_max: 0,
             redrives: 0,
             large: false,
+            fills_in: false,
             packing: Period::NEVER.into(),
         }
     }

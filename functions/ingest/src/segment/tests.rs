@@ -74,6 +74,8 @@ fn an_anonymous_id_that_says_nothing_is_no_device() {
 fn an_identify_call_gives_its_user_an_address() {
     let address = |traits: Value| event_of(Kind::Identify, &json!({"userId": "ann", "traits": traits})).address;
     assert_eq!(address(json!({"email": "ann@example.com", "plan": "pro"})).as_deref(), Some("ann@example.com"));
+    let anonymous = json!({"anonymousId": "a1", "traits": {"email": "ann@example.com"}});
+    assert_eq!(event_of(Kind::Identify, &anonymous).address, None);
     for traits in [json!({}), json!({"email": ""}), json!({"email": "ann"}), json!({"email": 7})] {
         assert_eq!(address(traits), None);
     }
