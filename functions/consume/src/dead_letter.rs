@@ -165,7 +165,7 @@ pub struct Letter {
 pub struct Names {
     /// Ids: of the user and, of an alias, of both; of the device where no user is named.
     pub ids: BTreeSet<String>,
-    /// Whether no user is named.
+    /// Whether no user is named but the device itself.
     pub is_anonymous: bool,
 }
 
@@ -193,7 +193,7 @@ impl Names {
         let identity = inner("identity");
         ids.extend(["id", "email"].iter().filter_map(|name| id(&identity, name)));
         ids.extend(id(&inner("traits"), "email"));
-        let device = id(&members, "anonymousId").filter(|_| ids.is_empty());
+        let device = id(&members, "anonymousId").filter(|device| ids.iter().all(|id| id == device));
         let is_anonymous = device.is_some();
         ids.extend(device);
         Self { ids, is_anonymous }

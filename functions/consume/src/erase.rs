@@ -255,8 +255,9 @@ impl<'a, T: Table> Erasure<'a, T> {
                 return Ok(());
             }
             for (key, attributes) in page.items {
-                if let Some(former) = waiting_id(id, &key, &attributes) {
-                    self.erase_one(id, &former, moment).await?;
+                // Another deletion of the same id may have put it there, with a moment of its own.
+                if let (Some(former), Some(until)) = (waiting_id(id, &key, &attributes), moment_of(&attributes)) {
+                    self.erase_one(id, &former, until).await?;
                 }
                 delete_all(self.events, &[key]).await?;
                 if (self.out_of_time)() {
@@ -291,8 +292,11 @@ impl<'a, T: Table> Erasure<'a, T> {
         let mut formers = Vec::new();
         let mut through = self.go_through(id, &mut tombstone, &mut |former| formers.push(former)).await;
         // Nothing goes on behind a link unless what it leads to is kept.
-        let waiting: BTreeMap<Key, Item> =
-            formers.iter().map(|former| self.waiting(root, former)).map(|item| (item.key.clone(), item)).collect();
+        let waiting: BTreeMap<Key, Item> = formers
+            .iter()
+            .map(|former| self.waiting(root, former, tombstone.until))
+            .map(|item| (item.key.clone(), item))
+            .collect();
         let waiting: Vec<Item> = waiting.into_values().collect();
         put_all(self.events, &waiting).await?;
         let next = match through {
@@ -307,11 +311,12 @@ impl<'a, T: Table> Erasure<'a, T> {
         through
     }
 
-    fn waiting(&self, root: &str, former: &str) -> Item {
-        let sk = format!("{WAITING_SORT}{}", links::hash_of(former));
+    fn waiting(&self, root: &str, former: &str, until: Timestamp) -> Item {
+        let sk = format!("{WAITING_SORT}{}#{}", links::hash_of(former), until.as_millis());
         let mut item = Item { key: Key { pk: tombstones(self.project, root), sk }, attributes: BTreeMap::new() };
         let sealed = seal(root, &item.key.sk, former.as_bytes());
         item.bytes_of(ID, sealed);
+        item.number(MOMENT, until.as_millis());
         item
     }
 

@@ -197,7 +197,8 @@ impl Author<'_> {
                 (item["userId"], item["previousId"]) = (json!(user), json!(former));
                 (said.subject, said.target, said.name, said.data) = (user.clone(), Some(former), None, None);
             } else {
-                (item["userId"], item["event"]) = (json!(format!("former{}-{}", self.number, index + 1)), json!("Done"));
+                (item["userId"], item["event"]) =
+                    (json!(format!("former{}-{}", self.number, index + 1)), json!("Done"));
                 item["properties"] = json!(said.data);
                 (said.subject, said.name) = (format!("former{}-{}", self.number, index + 1), Some("Done".to_owned()));
             }

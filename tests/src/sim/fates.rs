@@ -132,7 +132,8 @@ fn letters(evidence: &Evidence<'_>, known: &People, findings: &mut Vec<Violation
 /// Whether a letter must have been erased: whom it names was deleted later than it came. Nobody has read a message that is
 /// kept whole.
 fn erased_letter(known: &People, letter: &Found, occurrence: &Occurrence<'_>) -> Erased {
-    let Some((project, subject)) = occurrence.person().filter(|_| letter.stage != "quarantine" && letter.stage != "decode")
+    let Some((project, subject)) =
+        occurrence.person().filter(|_| letter.stage != "quarantine" && letter.stage != "decode")
     else {
         return Erased::Never;
     };
@@ -237,13 +238,16 @@ fn fates_of(
 ) {
     // A repetition of what was erased, or of what chance has brought into a letter, may count as its duplicate.
     let gone = members.iter().any(|(origin, occurrence)| {
-        is_forgotten(known, *occurrence) >= Erased::Perhaps || (evidence.unlucky.contains(*origin) && is_dead(evidence, origin))
+        is_forgotten(known, *occurrence) >= Erased::Perhaps
+            || (evidence.unlucky.contains(*origin) && is_dead(evidence, origin))
     });
     for (origin, occurrence) in members {
         let (stored, dead) = (evidence.stored.contains_key(*origin), is_dead(evidence, origin));
         let unlucky = evidence.unlucky.contains(*origin);
         let forgotten = is_forgotten(known, *occurrence);
-        expect(!stored || forgotten < Erased::Surely || unlucky, findings, Promise::P3, || format!("{origin} should have been erased"));
+        expect(!stored || forgotten < Erased::Surely || unlucky, findings, Promise::P3, || {
+            format!("{origin} should have been erased")
+        });
         expect(!stored || !dead || unlucky, findings, Promise::P2, || format!("{origin} is stored and in a letter"));
         let fate = match (stored, dead) {
             (true, _) => "fate: stored",

@@ -169,11 +169,8 @@ impl People {
             return Erased::Surely;
         }
         let users = self.users.get(person).filter(|_| is_anonymous);
-        let reached: Vec<bool> = users
-            .into_iter()
-            .flatten()
-            .map(|user| is_reached(self.forgotten(&(person.0, user.clone()))))
-            .collect();
+        let reached: Vec<bool> =
+            users.into_iter().flatten().map(|user| is_reached(self.forgotten(&(person.0, user.clone())))).collect();
         let doubted = self.with_doubts.as_ref().map(|known| known.erased(person, is_anonymous, millis));
         match (reached.contains(&true), reached.contains(&false)) {
             (false, _) if doubted.is_some_and(|erased| erased > Erased::Never) => Erased::Perhaps,
