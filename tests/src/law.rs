@@ -9,6 +9,7 @@ use consume::dead_letter::{State, attribute};
 use consume::marker::Claim;
 use consume::{erase, store};
 use shared::event::Event;
+use shared::keys::{USER_HOME, write_key_attribute, write_key_partition};
 use shared::message::Message;
 
 use crate::pipeline::{Item, text};
@@ -24,6 +25,19 @@ impl Ledger {
     /// Notes that every one of a request's items was accepted.
     pub(crate) fn accept(&mut self, receipt: &str, items: usize) {
         self.accepted.extend((0..items).map(|index| format!("{receipt}.{index}")));
+    }
+
+    /// Does what `consume` does with messages whose write key was not checked, by the items of the keys.
+    pub(crate) fn verify(&mut self, items: &[Item]) {
+        let keys: BTreeMap<String, &Item> = items.iter().map(|item| (text(item, "pk"), item)).collect();
+        for (message, event) in self.events.values_mut().filter(|(message, _)| !message.verified) {
+            let partition = message.write_key_hash.as_deref().map(write_key_partition);
+            let Some(key) = partition.and_then(|partition| keys.get(&partition)) else { continue };
+            message.project = text(key, write_key_attribute::PROJECT);
+            if text(key, write_key_attribute::HOME) == USER_HOME {
+                event.live_with_user();
+            }
+        }
     }
 
     /// Notes what a message carries.
