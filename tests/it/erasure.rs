@@ -23,7 +23,7 @@ use ingest::accept::Call;
 use local::sqs::{Action, Times};
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock, Timestamp};
-use shared::limits::EVENT_BYTES_DEFAULT;
+use shared::limits::EVENT_BYTES_CEILING;
 use tests::watched::{Asked, Jumping, Watch};
 use tests::{Item, Pipeline, track};
 
@@ -222,10 +222,10 @@ async fn deliver_in_haste(pipeline: &Pipeline, delivery: &Delivery, asks: u32) -
 
 #[tokio::test]
 async fn a_deletion_that_must_pause_again_and_again_goes_on_where_it_was() {
-    for asks in [4, 5, 9, 40] {
+    for asks in [4, 9] {
         for links in [chain, star] {
             let pipeline = Pipeline::start().await;
-            let ids = names(30);
+            let ids = names(20);
             everybody_speaks(&pipeline, &ids).await;
             for (n, id) in ids.iter().enumerate().step_by(3) {
                 for device in 0..3 {
@@ -235,7 +235,7 @@ async fn a_deletion_that_must_pause_again_and_again_goes_on_where_it_was() {
             }
             aliases(&pipeline, &links(&ids), true).await;
             pipeline.pass(SECOND);
-            accepted(&pipeline, &vero("users/delete", &json!({"id": ids[29]}))).await;
+            accepted(&pipeline, &vero("users/delete", &json!({"id": ids[19]}))).await;
             let deliveries = pipeline.take().await;
             let count = deliver_in_haste(&pipeline, &deliveries[0], asks).await;
             assert!(count > 1, "it has paused");
@@ -625,7 +625,7 @@ async fn a_letter_that_is_on_its_way_round_when_its_user_is_deleted_is_emptied()
             redrives_max: REDRIVES_MAX,
             letters_max: 100,
             per_second: 1_000.try_into().unwrap(),
-            event_bytes_max: shared::limits::EVENT_BYTES_CEILING,
+            event_bytes_max: EVENT_BYTES_CEILING,
         };
         let ports = Ports { letters: &letters, queue: &queue, clock: &*pipeline.clock };
         assert_eq!(redrive(&ports, stream::iter(keys), &options, |_, _| {}).await.sent, 1);
@@ -761,6 +761,7 @@ async fn a_marker_is_nowhere_after_the_deletion() {
     sent(&pipeline, "/v1/batch", &json!({"batch": [event("track", "spilled"), {"type": "nonsense", "userId": user}]}))
         .await;
     assert!(!pipeline.spilled().await.is_empty());
+    pipeline.pass(Duration::from_secs(60));
     // One comes twice, one comes only after the deletion, and so does a dead letter.
     pipeline.sqs_faults.duplicate(Times::Next(3));
     pipeline.drain().await;
@@ -839,9 +840,9 @@ fn no_alias(n: usize, user: &str) -> Value {
 #[tokio::test]
 async fn aliases_to_somebody_with_very_many_ids_cost_as_much_as_other_events() {
     let pipeline = Pipeline::start().await;
-    let ids: Vec<String> = (0..1_500).map(|n| format!("of-{n:04}")).collect();
+    let ids: Vec<String> = (0..600).map(|n| format!("of-{n:04}")).collect();
     for later in ["big", "other-big"] {
-        for some in ids.chunks(500) {
+        for some in ids.chunks(600) {
             let pairs: Vec<(String, String)> =
                 some.iter().map(|id| (format!("{later}-{id}"), later.to_owned())).collect();
             aliases(&pipeline, &pairs, true).await;
@@ -859,7 +860,7 @@ async fn aliases_to_somebody_with_very_many_ids_cost_as_much_as_other_events() {
 #[tokio::test]
 async fn aliases_of_a_thousand_new_ids_cost_as_much_as_events_of_these() {
     let pipeline = Pipeline::start().await;
-    let ids: Vec<String> = (0..1_500).map(|n| format!("of-{n:04}")).collect();
+    let ids: Vec<String> = (0..600).map(|n| format!("of-{n:04}")).collect();
     aliases(&pipeline, &ids.iter().map(|id| (id.clone(), "big".to_owned())).collect::<Vec<_>>(), true).await;
     let control: Vec<Value> = (0..1_000).map(|n| no_alias(n, &format!("user {n:04}"))).collect();
     let control = asked_for(&pipeline, &control).await;
@@ -903,7 +904,7 @@ async fn each_profile_is_written_once_for_a_batch() {
     pipeline.drain().await;
     pipeline.pass(SECOND);
     let batch: Vec<Value> = (0..200)
-        .map(|n| json!({"type": "identify", "userId": format!("u{}", n % 20), "traits": {"k": n}, "messageId": format!("s{n}"), "timestamp": time}))
+        .map(|n| json!({"type": "identify", "userId": format!("u{}", n % 20), "traits": {"k": n}, "messageId": format!("s{n:03}"), "timestamp": time}))
         .collect();
     let asked = asked_for(&pipeline, &batch).await;
     println!("{asked:?}");
