@@ -24,11 +24,13 @@ use local::sqs::{Action, Times};
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock, Timestamp};
 use shared::limits::EVENT_BYTES_CEILING;
-use tests::watched::{Asked, Jumping, Watch};
+use tests::watched::{Asked, Jumping, Turns, Watch, deliver_at_once};
 use tests::{Item, Pipeline, track};
 
 use crate::receipts::{accepted, fates, sent};
 
+/// When something happened; an event that says so needs no marker.
+const WHEN: &str = "2023-11-14T22:13:10.000Z";
 const SECOND: Duration = Duration::from_secs(1);
 
 fn vero(path: &str, body: &Value) -> Call {
@@ -213,7 +215,7 @@ async fn deliver_in_haste(pipeline: &Pipeline, delivery: &Delivery, asks: u32) -
         if report.failed.is_empty() {
             return count;
         }
-        assert!(left_after <= left_before, "delivery {count}");
+        assert!(count == 1 || left_after <= left_before, "delivery {count}");
         assert_ne!(after, before, "delivery {count} has made no progress");
         (before, left_before) = (after, left_after);
     }
@@ -280,23 +282,112 @@ async fn a_deletion_that_must_pause_within_a_device_goes_on_there() {
     pipeline.finish().await;
 }
 
+/// Something that names nobody on a device, in each of many hours.
+async fn nobody_long_ago(pipeline: &Pipeline, device: &str, hours: i64) {
+    let now = pipeline.clock.now().as_millis();
+    let event = |n: i64| {
+        let time = Timestamp::from_millis_clamped(now - n * 3_600_000 - 1_000).to_string();
+        let id = format!("{device} {n}");
+        json!({"type": "track", "event": "e", "anonymousId": device, "messageId": id, "timestamp": time})
+    };
+    sent(pipeline, "/v1/batch", &json!({"batch": (0..hours).map(event).collect::<Vec<Value>>()})).await;
+    pipeline.drain().await;
+}
+
 #[tokio::test]
 async fn a_login_that_comes_after_the_deletion_reaches_all_of_a_device() {
     let pipeline = Pipeline::start().await;
     say(&pipeline, "track", Some("ann"), None, "of ann").await;
-    let batch: Vec<Value> = (0..600_i64)
-        .map(|n| {
-            let time = Timestamp::from_millis_clamped(pipeline.clock.now().as_millis() - n * 3_600_000).to_string();
-            json!({"type": "track", "event": "e", "anonymousId": "phone", "messageId": format!("m{n}"), "timestamp": time})
-        })
-        .collect();
-    sent(&pipeline, "/v1/batch", &json!({"batch": batch})).await;
-    pipeline.drain().await;
+    nobody_long_ago(&pipeline, "phone", 600).await;
     delete(&pipeline, "ann").await;
     assert_eq!(left(&pipeline).await.len(), 600);
     say(&pipeline, "track", Some("ann"), Some("phone"), "newer").await;
     pipeline.drain().await;
     assert_eq!(left(&pipeline).await, ["newer"]);
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn a_login_after_the_deletion_that_must_pause_within_a_device_goes_on_there() {
+    let pipeline = Pipeline::start().await;
+    say(&pipeline, "track", Some("ann"), None, "of ann").await;
+    // More than two pages in either mode.
+    nobody_long_ago(&pipeline, "phone", 800).await;
+    delete(&pipeline, "ann").await;
+    say(&pipeline, "track", Some("ann"), Some("phone"), "newer").await;
+    let deliveries = pipeline.take().await;
+    let count = deliver_in_haste(&pipeline, &deliveries[0], 4).await;
+    assert!(count > 1, "it has paused");
+    assert_eq!(left(&pipeline).await, ["newer"]);
+    pipeline.finish().await;
+}
+
+/// What two messages at the same time must not leave behind: the deletion of a user, and what else of the user comes.
+#[derive(Clone, Copy, Debug)]
+enum Beside {
+    /// An event on a device on which something happened that names nobody.
+    Login,
+    /// An alias of an id of which there is something.
+    Alias,
+    /// An item that is refused.
+    Letter,
+    /// The deletion of another user of the same device.
+    Deletion,
+}
+
+/// Sends the other message of a round, which is about `user{n}`.
+async fn send_beside(pipeline: &Pipeline, beside: Beside, n: &str) {
+    let (user, device, former, other) =
+        (format!("user{n}"), format!("device{n}"), format!("former{n}"), format!("other{n}"));
+    match beside {
+        Beside::Login => {
+            say(pipeline, "identify", None, Some(&device), &format!("nobody {n}")).await;
+            pipeline.drain().await;
+            say(pipeline, "identify", Some(&user), Some(&device), &format!("login {n}")).await;
+        }
+        Beside::Alias => {
+            say(pipeline, "identify", Some(&former), Some(&device), &format!("former {n}")).await;
+            pipeline.drain().await;
+            sent(pipeline, "/v1/alias", &alias(&former, &user)).await;
+        }
+        Beside::Letter => {
+            let item = json!({"type": "nonsense", "userId": user, "secret": 1});
+            sent(pipeline, "/v1/batch", &json!({"batch": [item]})).await;
+        }
+        Beside::Deletion => {
+            say(pipeline, "identify", Some(&user), Some(&device), &format!("user {n}")).await;
+            say(pipeline, "identify", Some(&other), Some(&device), &format!("other {n}")).await;
+            say(pipeline, "identify", None, Some(&device), &format!("nobody {n}")).await;
+            pipeline.drain().await;
+            pipeline.pass(SECOND);
+            accepted(pipeline, &vero("users/delete", &json!({"id": other}))).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_a_deletion_and_what_comes_at_the_same_time_nothing_is_left() {
+    /// More calls than either takes.
+    const CALLS_MAX: u32 = 30;
+    let pipeline = Pipeline::start().await;
+    for beside in [Beside::Login, Beside::Alias, Beside::Letter, Beside::Deletion] {
+        for reversed in [false, true] {
+            for call in 0..CALLS_MAX {
+                let n = format!(" {beside:?} {reversed} {call}");
+                send_beside(&pipeline, beside, &n).await;
+                pipeline.pass(SECOND);
+                accepted(&pipeline, &vero("users/delete", &json!({"id": format!("user{n}")}))).await;
+                let deliveries = pipeline.take().await;
+                let [mut first, mut second] = [&deliveries[0], &deliveries[1]];
+                if reversed {
+                    std::mem::swap(&mut first, &mut second);
+                }
+                deliver_at_once(&pipeline, [first, second], Turns::StopsBefore(call)).await;
+            }
+        }
+        assert_eq!(left(&pipeline).await, [""; 0], "{beside:?}");
+    }
+    only_bobs_letter_is_left(&pipeline, 2 * CALLS_MAX as usize).await;
     pipeline.finish().await;
 }
 
@@ -823,18 +914,19 @@ async fn asked_for(pipeline: &Pipeline, batch: &[Value]) -> Asked {
     watch.asked()
 }
 
-/// Checks that a batch asks for no more than `most` times what the control of the same size does.
+/// Checks that a batch asks for no more than `most` times what the control of the same size does, and a few more.
 fn is_within(what: &str, most: u64, batch: &Asked, control: &Asked) {
     let told = format!("{what}:\n{batch:?}\ncontrol:\n{control:?}");
     println!("{told}");
-    assert!(batch.calls() <= most * control.calls(), "calls of {told}");
-    assert!(batch.write_units <= most * control.write_units, "write units of {told}");
-    assert!(batch.half_read_units <= most * control.half_read_units, "read units of {told}");
+    assert!(batch.calls() <= most * control.calls() + 20, "calls of {told}");
+    assert!(batch.write_units <= most * control.write_units + 20, "write units of {told}");
+    assert!(batch.half_read_units <= most * control.half_read_units + 40, "read units of {told}");
 }
 
 /// An event of the size of an alias.
 fn no_alias(n: usize, user: &str) -> Value {
-    json!({"type": "track", "event": "xxxxxxxx", "userId": user, "messageId": format!("control {n:04}")})
+    let id = format!("control {n:04}");
+    json!({"type": "track", "event": "xxxxxxxx", "userId": user, "messageId": id, "timestamp": WHEN})
 }
 
 #[tokio::test]
@@ -851,7 +943,7 @@ async fn aliases_to_somebody_with_very_many_ids_cost_as_much_as_other_events() {
     let control: Vec<Value> = (0..1_000).map(|n| no_alias(n, "big")).collect();
     let control = asked_for(&pipeline, &control).await;
     let same: Vec<Value> = (0..1_000)
-        .map(|n| json!({"type": "alias", "userId": "big", "previousId": "other-big", "messageId": format!("same {n:04}")}))
+        .map(|n| json!({"type": "alias", "userId": "big", "previousId": "other-big", "messageId": format!("same {n:04}"), "timestamp": WHEN}))
         .collect();
     is_within("one alias a thousand times", 3, &asked_for(&pipeline, &same).await, &control);
     pipeline.finish().await;
@@ -864,7 +956,7 @@ async fn aliases_of_a_thousand_new_ids_cost_as_much_as_events_of_these() {
     aliases(&pipeline, &ids.iter().map(|id| (id.clone(), "big".to_owned())).collect::<Vec<_>>(), true).await;
     let control: Vec<Value> = (0..1_000).map(|n| no_alias(n, &format!("user {n:04}"))).collect();
     let control = asked_for(&pipeline, &control).await;
-    let alias = |n: usize| json!({"type": "alias", "userId": "big", "previousId": format!("new {n:04}"), "messageId": format!("new {n:04}")});
+    let alias = |n: usize| json!({"type": "alias", "userId": "big", "previousId": format!("new {n:04}"), "messageId": format!("new {n:04}"), "timestamp": WHEN});
     let new: Vec<Value> = (0..1_000).map(alias).collect();
     is_within("a thousand new ids", 3, &asked_for(&pipeline, &new).await, &control);
     pipeline.finish().await;
@@ -873,14 +965,14 @@ async fn aliases_of_a_thousand_new_ids_cost_as_much_as_events_of_these() {
 #[tokio::test]
 async fn a_thousand_devices_of_one_user_cost_as_much_as_events_of_these() {
     let pipeline = Pipeline::start().await;
-    let event = |n: usize, user: Option<&str>, id: &str| json!({"type": "track", "event": "e", "userId": user, "anonymousId": format!("{id} device {n:04}"), "messageId": format!("{id} {n:04}")});
+    let event = |n: usize, user: Option<&str>, id: &str| json!({"type": "track", "event": "e", "userId": user, "anonymousId": format!("{id} device {n:04}"), "messageId": format!("{id} {n:04}"), "timestamp": WHEN});
     let control: Vec<Value> = (0..1_000).map(|n| event(n, None, "control")).collect();
     let control = asked_for(&pipeline, &control).await;
     let devices: Vec<Value> = (0..1_000).map(|n| event(n, Some("ann"), "of ann")).collect();
     is_within("a thousand devices", 3, &asked_for(&pipeline, &devices).await, &control);
     // Once they are known, nothing is written for them again.
     let again: Vec<Value> = (0..1_000)
-        .map(|n| json!({"type": "track", "event": "e", "userId": "ann", "anonymousId": format!("of ann device {n:04}"), "messageId": format!("again {n:04}")}))
+        .map(|n| json!({"type": "track", "event": "e", "userId": "ann", "anonymousId": format!("of ann device {n:04}"), "messageId": format!("again {n:04}"), "timestamp": WHEN}))
         .collect();
     let again = asked_for(&pipeline, &again).await;
     println!("again: {again:?}");

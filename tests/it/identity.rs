@@ -1,22 +1,19 @@
 //! Which events are one: what a library fills in between two tries makes no second event.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use consume::decode::Delivery;
 use consume::deliver::Report;
 use consume::store::USER;
-use futures_util::future::BoxFuture;
 use ingest::accept::Call;
 use local::dynamodb::{Fault, Refusal, Target, Times as Calls};
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock, Timestamp};
-use tests::watched::{Pace, Watch};
+use tests::watched::{Turns, deliver_at_once};
 use tests::{Item, Pipeline};
-use tokio::sync::Notify;
 
 use crate::receipts::{accepted, fates, missing, sent};
 
@@ -182,15 +179,6 @@ fn delete(id: &str) -> Call {
     }
 }
 
-/// How two environments take turns.
-#[derive(Clone, Copy, Debug)]
-enum Turns {
-    /// The one stops before this call of its own until the other has done everything.
-    StopsBefore(u32),
-    /// Each call of either waits for a moment.
-    Random(u64),
-}
-
 /// Sends two tries of one event, and delivers each to an environment of its own, at the same time.
 async fn race(pipeline: &Pipeline, carries: Carries, name: &str, users: [Option<&str>; 2], turns: Turns) {
     let mut receipts = Vec::new();
@@ -199,57 +187,7 @@ async fn race(pipeline: &Pipeline, carries: Carries, name: &str, users: [Option<
     }
     let deliveries = pipeline.take().await;
     let [first, second] = deliveries.as_slice() else { panic!("two messages") };
-    let (reached, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let paces: [Pace; 2] = match turns {
-        Turns::StopsBefore(call) => {
-            let (reached, go) = (Arc::clone(&reached), Arc::clone(&go));
-            let stops = move |before| -> BoxFuture<'static, ()> {
-                let (reached, go) = (Arc::clone(&reached), Arc::clone(&go));
-                Box::pin(async move {
-                    if before == call {
-                        reached.notify_one();
-                        go.notified().await;
-                    }
-                })
-            };
-            [Arc::new(stops), Arc::new(|_| Box::pin(std::future::ready(())))]
-        }
-        Turns::Random(seed) => {
-            reached.notify_one();
-            [seed, !seed].map(|seed| -> Pace {
-                let random = Mutex::new(fastrand::Rng::with_seed(seed));
-                Arc::new(move |_| {
-                    let micros = random.lock().unwrap().u64(0..3_000);
-                    Box::pin(tokio::time::sleep(Duration::from_micros(micros)))
-                })
-            })
-        }
-    };
-    let clock = || Arc::<ManualClock>::clone(&pipeline.clock);
-    let [one, other] = paces.map(Watch::paced);
-    let one = pipeline.environment(clock(), |table| one.over(table));
-    let other = pipeline.environment(clock(), |table| other.over(table));
-    let until = deadline(pipeline);
-    let reports = tokio::join!(
-        async {
-            let report = one.deliver(std::slice::from_ref(first), until).await;
-            reached.notify_one();
-            report
-        },
-        async {
-            reached.notified().await;
-            let report = other.deliver(std::slice::from_ref(second), until).await;
-            go.notify_one();
-            report
-        }
-    );
-    let alone = pipeline.environment(clock(), |table| table);
-    for (report, delivery) in [(reports.0, first), (reports.1, second)] {
-        if failed(&report) > 0 {
-            let again = Delivery { receive_count: 2, ..delivery.clone() };
-            assert_eq!(failed(&alone.deliver(&[again], until).await), 0, "{carries:?} {name}");
-        }
-    }
+    deliver_at_once(pipeline, [first, second], turns).await;
     let told = [fates(pipeline, &receipts[0]).await, fates(pipeline, &receipts[1]).await].concat();
     are_one(pipeline, carries, name, &told).await;
 }

@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use consume::bundle::unpack;
+use consume::decode::Delivery;
 use consume::table::{Attributes, Guard, Insert, Item, Key, Page, Replace, Table, as_read};
 use futures_util::future::BoxFuture;
-use shared::clock::{Clock, Timestamp};
+use shared::clock::{Clock, ManualClock, Timestamp};
 use shared::outcome::Cause;
+use tokio::sync::Notify;
+
+use crate::Pipeline;
 
 /// The bytes of items that one read unit pays for.
 const READ_UNIT_BYTES: usize = 4 * 1_024;
@@ -224,5 +228,75 @@ impl Clock for Jumping {
     fn now(&self) -> Timestamp {
         let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if left.is_ok() { self.from } else { self.from.plus(self.by) }
+    }
+}
+
+/// How two environments take turns.
+#[derive(Clone, Copy, Debug)]
+pub enum Turns {
+    /// The first stops before this call of its own until the second has done everything.
+    StopsBefore(u32),
+    /// Each call of either waits for a moment.
+    Random(u64),
+}
+
+/// Delivers two messages to two environments at the same time, and again what goes back.
+///
+/// # Panics
+/// A message goes back again and again.
+pub async fn deliver_at_once(pipeline: &Pipeline, [first, second]: [&Delivery; 2], turns: Turns) {
+    let (reached, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let paces: [Pace; 2] = match turns {
+        Turns::StopsBefore(call) => {
+            let (reached, go) = (Arc::clone(&reached), Arc::clone(&go));
+            let stops = move |before| -> BoxFuture<'static, ()> {
+                let (reached, go) = (Arc::clone(&reached), Arc::clone(&go));
+                Box::pin(async move {
+                    if before == call {
+                        reached.notify_one();
+                        go.notified().await;
+                    }
+                })
+            };
+            [Arc::new(stops), Arc::new(|_| Box::pin(std::future::ready(())))]
+        }
+        Turns::Random(seed) => {
+            reached.notify_one();
+            [seed, !seed].map(|seed| -> Pace {
+                let random = Mutex::new(fastrand::Rng::with_seed(seed));
+                Arc::new(move |_| {
+                    let micros = random.lock().expect("nothing panics while it draws").u64(0..3_000);
+                    Box::pin(tokio::time::sleep(Duration::from_micros(micros)))
+                })
+            })
+        }
+    };
+    let clock = || Arc::<ManualClock>::clone(&pipeline.clock);
+    let [one, other] = paces.map(Watch::paced);
+    let one = pipeline.environment(clock(), |table| one.over(table));
+    let other = pipeline.environment(clock(), |table| other.over(table));
+    let until = pipeline.clock.now().plus(Duration::from_secs(60));
+    let reports = tokio::join!(
+        async {
+            let report = one.deliver(std::slice::from_ref(first), until).await;
+            reached.notify_one();
+            report
+        },
+        async {
+            reached.notified().await;
+            let report = other.deliver(std::slice::from_ref(second), until).await;
+            go.notify_one();
+            report
+        }
+    );
+    let alone = pipeline.environment(clock(), |table| table);
+    for (mut report, delivery) in [(reports.0, first), (reports.1, second)] {
+        for receive_count in 2..6 {
+            if !report.failed.is_empty() {
+                let again = Delivery { receive_count, ..delivery.clone() };
+                report = alone.deliver(&[again], until).await;
+            }
+        }
+        assert!(report.failed.is_empty(), "{turns:?}: a message goes back again and again");
     }
 }
