@@ -8,6 +8,8 @@ mod architecture;
 mod bad_input;
 mod dead_letters;
 mod delivery;
+mod erasure;
+mod identity;
 mod incident;
 mod memory;
 mod openapi;

@@ -22,18 +22,18 @@ fn question(path: &str) -> Call {
 }
 
 /// Sends a call that is accepted; the id of its receipt.
-async fn accepted(pipeline: &Pipeline, call: &Call) -> String {
+pub(crate) async fn accepted(pipeline: &Pipeline, call: &Call) -> String {
     let (status, body, account) = pipeline.call(call).await;
     assert_eq!(status, 200, "{body}");
     account.receipt_id.unwrap()
 }
 
-async fn sent(pipeline: &Pipeline, path: &str, body: &Value) -> String {
+pub(crate) async fn sent(pipeline: &Pipeline, path: &str, body: &Value) -> String {
     accepted(pipeline, &pipeline.segment_call(path, body)).await
 }
 
 /// The fates that a receipt tells, with the reasons of those that have one.
-async fn fates(pipeline: &Pipeline, id: &str) -> Vec<String> {
+pub(crate) async fn fates(pipeline: &Pipeline, id: &str) -> Vec<String> {
     let (status, body) = pipeline.ask(&question(id)).await;
     assert_eq!(status, 200, "{body}");
     let items = body["items"].as_array().unwrap();
@@ -279,7 +279,7 @@ async fn what_is_not_found_for_longer_than_anything_waits_is_unknown() {
 }
 
 /// What is missing of a batch, and what nothing can be told of.
-async fn missing(pipeline: &Pipeline, batch: &Value) -> (Value, Value) {
+pub(crate) async fn missing(pipeline: &Pipeline, batch: &Value) -> (Value, Value) {
     let body = json!({"batch": batch}).to_string().into_bytes();
     let (status, mut body) = pipeline.ask(&Call { method: "POST".into(), body, ..question("missing") }).await;
     assert_eq!(status, 200, "{body}");

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use consume::bundle::trace_of;
 use consume::dead_letter::{State, attribute};
 use consume::marker::Claim;
+use consume::table::Key;
 use consume::{erase, store};
 use shared::event::Event;
+use shared::keys::{USER_HOME, write_key_attribute, write_key_partition};
 use shared::message::Message;
 
 use crate::pipeline::{Item, text};
@@ -26,6 +28,19 @@ impl Ledger {
         self.accepted.extend((0..items).map(|index| format!("{receipt}.{index}")));
     }
 
+    /// Does what `consume` does with messages whose write key was not checked, by the items of the keys.
+    pub(crate) fn verify(&mut self, items: &[Item]) {
+        let keys: BTreeMap<String, &Item> = items.iter().map(|item| (text(item, "pk"), item)).collect();
+        for (message, event) in self.events.values_mut().filter(|(message, _)| !message.verified) {
+            let partition = message.write_key_hash.as_deref().map(write_key_partition);
+            let Some(key) = partition.and_then(|partition| keys.get(&partition)) else { continue };
+            message.project = text(key, write_key_attribute::PROJECT);
+            if text(key, write_key_attribute::HOME) == USER_HOME {
+                event.live_with_user();
+            }
+        }
+    }
+
     /// Notes what a message carries.
     pub(crate) fn see(&mut self, message: &Message) {
         for event in &message.events {
@@ -41,19 +56,19 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], traces: &BTreeSet<(String, 
         *stored.entry(text(item, store::ORIGIN)).or_insert(0) += 1;
     }
     let dead = dead_lettered(letters);
-    let keys: BTreeSet<(String, String)> = items.iter().map(|item| (text(item, "pk"), text(item, "sk"))).collect();
+    let keys: BTreeMap<(String, String), &Item> =
+        items.iter().map(|item| ((text(item, "pk"), text(item, "sk")), item)).collect();
+    let at = |key: Key| keys.get(&(key.pk, key.sk)).copied();
     let deleted_until = |message: &Message, event: &Event| {
-        let tombstones = erase::tombstone_keys(&message.project, event).into_iter().filter_map(|key| {
-            let tombstone = items.iter().find(|item| text(item, "pk") == key.pk && text(item, "sk") == key.sk)?;
-            tombstone.get("until")?.as_n().ok()?.parse::<i64>().ok()
-        });
+        let tombstones = erase::tombstone_keys(&message.project, event)
+            .into_iter()
+            .filter_map(|key| at(key)?.get("until")?.as_n().ok()?.parse::<i64>().ok());
         tombstones.max()
     };
     // Its identity is claimed by another, and that one has a fate: a claim alone is no event.
     let claimed_by_another = |message: &Message, event: &Event| {
         let claim = Claim::of(event, message)?;
-        let marker = items.iter().find(|item| text(item, "pk") == claim.key.pk && text(item, "sk") == claim.key.sk)?;
-        let windows: Vec<(i64, String)> = serde_json::from_str(&text(marker, "seen")).ok()?;
+        let windows: Vec<(i64, String)> = serde_json::from_str(&text(at(claim.key)?, "seen")).ok()?;
         let others = windows.iter().filter(|(_, origin)| *origin != claim.origin);
         Some(others.into_iter().any(|(_, origin)| stored.contains_key(origin) || dead.contains(origin)))
     };
@@ -68,7 +83,7 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], traces: &BTreeSet<(String, 
         let is_duplicate = ledger.events.get(origin).is_some_and(|(message, event)| {
             let key = store::item(message, event).key;
             let trace = (key.pk.clone(), trace_of(&key.sk));
-            let is_there = keys.contains(&(key.pk, key.sk)) || traces.contains(&trace);
+            let is_there = keys.contains_key(&(key.pk, key.sk)) || traces.contains(&trace);
             let taken = is_there || claimed_by_another(message, event);
             is_stored == 0 && is_dead == 0 && !is_erased && taken
         });

@@ -10,5 +10,6 @@ pub mod packed;
 mod pipeline;
 pub mod sim;
 pub mod template_rules;
+pub mod watched;
 
 pub use pipeline::{Delivered, Item, Pipeline, track};

@@ -7,12 +7,14 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use consume::dead_letter::State;
+use consume::decode::Delivery;
 use consume::deliver::{Consume, Ports};
 use consume::dynamo_table::{DynamoTable, read};
 use consume::incoming::Payload;
 use consume::profile::{self, Profile, Section};
 use consume::sqs_queue::SqsQueue as ConsumeQueue;
 use consume::store::ORIGIN;
+use consume::table::Table;
 use ingest::accept::{Account, Call, Ingest};
 use ingest::config::Config;
 use ingest::key_table::KeyTable;
@@ -25,6 +27,7 @@ use local::{clients, dynamodb, mapping, sqs};
 use receipts::answer::Receipts;
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock, Timestamp};
+use shared::keys::{USER_HOME, WRITE_KEY_SORT, write_key_attribute, write_key_hash, write_key_partition};
 use shared::message::Message;
 use tokio::net::TcpListener;
 
@@ -35,6 +38,9 @@ use crate::packed;
 const START_MILLIS: i64 = 1_700_000_000_000;
 /// Deliveries within which everything must have been settled.
 const DELIVERIES_MAX: usize = 500;
+
+/// For how long dead letters are kept.
+const LETTERS_KEPT_FOR: Duration = Duration::from_secs(90 * 86_400);
 
 /// An item of a table.
 pub type Item = HashMap<String, AttributeValue>;
@@ -52,6 +58,7 @@ pub struct Pipeline {
     /// The function that tells what has become of events.
     pub receipts: Receipts<KeyTable, DynamoTable>,
     consume: Consume<DynamoTable, ConsumeQueue>,
+    ports: Ports<DynamoTable, ConsumeQueue>,
     sqs: sqs::Server,
     /// Held because dropping it would stop it.
     _dynamodb: dynamodb::Server,
@@ -133,9 +140,10 @@ impl Pipeline {
             dynamo_table(&dead_letters),
             Arc::<ManualClock>::clone(&clock),
         );
-        let consume = Consume::new(ports, Duration::from_secs(90 * 86_400), Arc::<ManualClock>::clone(&clock))
+        let consume = Consume::new(ports.clone(), LETTERS_KEPT_FOR, Arc::<ManualClock>::clone(&clock))
             .packed(packed::packed_period());
         Self {
+            ports,
             sqs_faults: sqs.faults(),
             dynamodb_faults: dynamodb.faults(),
             queue: queue("EventsQueue"),
@@ -305,6 +313,49 @@ impl Pipeline {
         message.body().unwrap_or_default().to_owned()
     }
 
+    /// Takes all messages out of the queue, to be delivered to an environment of one's own.
+    ///
+    /// # Panics
+    /// The queue does not answer.
+    pub async fn take(&self) -> Vec<Delivery> {
+        let mut taken = Vec::new();
+        loop {
+            let receive = self.sqs_client.receive_message().queue_url(&self.queue.url).max_number_of_messages(10);
+            let received = receive.send().await.expect("the queue answers").messages.unwrap_or_default();
+            if received.is_empty() {
+                return taken;
+            }
+            for message in received {
+                let handle = message.receipt_handle().unwrap_or_default();
+                let delete = self.sqs_client.delete_message().queue_url(&self.queue.url).receipt_handle(handle);
+                delete.send().await.expect("the queue deletes");
+                let body = message.body().unwrap_or_default().to_owned();
+                self.see(&body);
+                taken.push(Delivery {
+                    message_id: message.message_id().unwrap_or_default().to_owned(),
+                    body,
+                    receive_count: 1,
+                    sent_at: self.clock.now(),
+                    receipt_handle: String::new(),
+                    group: DEV.to_owned(),
+                    redrive: None,
+                });
+            }
+        }
+    }
+
+    /// Another environment of `consume` over the same tables and queues: `table` makes of each table what it works with.
+    pub fn environment<T: Table>(
+        &self,
+        clock: Arc<dyn Clock>,
+        table: impl Fn(DynamoTable) -> T,
+    ) -> Consume<T, ConsumeQueue> {
+        let Ports { events, dead_letters, spill, queue, quarantine } = self.ports.clone();
+        let (events, dead_letters, spill) = (table(events), table(dead_letters), table(spill));
+        let ports = Ports { events, dead_letters, spill, queue, quarantine };
+        Consume::new(ports, LETTERS_KEPT_FOR, clock).packed(packed::packed_period())
+    }
+
     /// Invokes `consume` with an event; the response as it goes over the wire, or `Err` if the invocation failed.
     pub async fn invoke(&self, payload: Payload) -> Result<Vec<u8>, ()> {
         let mut context = Context::default();
@@ -463,6 +514,30 @@ impl Pipeline {
         made.await.expect("a key is made");
     }
 
+    /// Gives the project `dev` another write key, whose events live with the user that they name.
+    ///
+    /// # Panics
+    /// The table does not take it.
+    pub async fn create_write_key_of_users(&self, write_key: &str) {
+        self.create_write_key(write_key).await;
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let update = self.dynamodb_client.update_item().table_name(&self.events);
+        let update = update.key("pk", text(&write_key_partition(&write_key_hash(write_key))));
+        let update = update.key("sk", text(WRITE_KEY_SORT)).update_expression("SET #home = :user");
+        let update = update.expression_attribute_names("#home", write_key_attribute::HOME);
+        let update = update.expression_attribute_values(":user", text(USER_HOME));
+        update.send().await.expect("the table changes the key");
+    }
+
+    /// Every item of every table, as it is stored.
+    pub async fn everything(&self) -> Vec<Item> {
+        let mut items = Vec::new();
+        for table in [&self.events, &self.dead_letters, &self.spill] {
+            items.extend(self.scan(table).await);
+        }
+        items
+    }
+
     /// Makes another project, with a write key.
     ///
     /// # Panics
@@ -495,7 +570,9 @@ impl Pipeline {
         let (items, mut letters) = (self.items().await, self.letters().await);
         // What was in a settled letter has another fate.
         letters.retain(|letter| text(letter, "state") != State::Settled.tag());
-        let traces = self.scan(&self.events).await.iter().flat_map(packed::traces_of).collect();
+        let raw = self.scan(&self.events).await;
+        self.ledger().verify(&raw);
+        let traces = raw.iter().flat_map(packed::traces_of).collect();
         law::check(&self.ledger(), &items, &traces, &letters);
     }
 }
