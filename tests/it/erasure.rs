@@ -30,7 +30,9 @@ use tests::{Item, Pipeline, track};
 use crate::receipts::{accepted, fates, sent};
 
 /// When something happened; an event that says so needs no marker.
-const WHEN: &str = "2023-11-14T22:13:10.000Z";
+const WHEN: &str = "2023-11-14T20:13:10.000Z";
+/// Another hour, so that neither fills the bundles of the other.
+const LATER: &str = "2023-11-14T21:13:10.000Z";
 const SECOND: Duration = Duration::from_secs(1);
 
 fn vero(path: &str, body: &Value) -> Call {
@@ -275,7 +277,7 @@ async fn a_deletion_that_must_pause_within_a_device_goes_on_there() {
     accepted(&pipeline, &vero("users/delete", &json!({"id": "ann"}))).await;
     let deliveries = pipeline.take().await;
     let count = deliver_in_haste(&pipeline, &deliveries[0], 4).await;
-    assert!(count > 4, "{count}");
+    assert!(count > 2, "{count}");
     let left = left(&pipeline).await;
     assert_eq!(left.len(), 261, "what names nobody on a device that bob shares, and bob's");
     assert!(left.iter().all(|id| !id.contains("named") && !id.contains("phone")), "{left:?}");
@@ -926,7 +928,7 @@ fn is_within(what: &str, most: u64, batch: &Asked, control: &Asked) {
 /// An event of the size of an alias.
 fn no_alias(n: usize, user: &str) -> Value {
     let id = format!("control {n:04}");
-    json!({"type": "track", "event": "xxxxxxxx", "userId": user, "messageId": id, "timestamp": WHEN})
+    json!({"type": "track", "event": "xxxxxxxx", "userId": user, "messageId": id, "timestamp": LATER})
 }
 
 #[tokio::test]
