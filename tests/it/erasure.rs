@@ -324,6 +324,25 @@ async fn a_login_after_the_deletion_that_must_pause_within_a_device_goes_on_ther
     pipeline.finish().await;
 }
 
+#[tokio::test]
+async fn logins_on_many_devices_after_the_deletion_that_must_pause_go_on_where_they_were() {
+    let pipeline = Pipeline::start().await;
+    say(&pipeline, "track", Some("ann"), None, "of ann").await;
+    let event = |n: usize, user: Option<&str>, id: &str| json!({"type": "track", "event": "e", "userId": user, "anonymousId": format!("d{n}"), "messageId": format!("{id} {n}")});
+    let batch = |user: Option<&str>, id: &str| (0..30).map(|n| event(n, user, id)).collect::<Vec<Value>>();
+    sent(&pipeline, "/v1/batch", &json!({"batch": batch(None, "nobody")})).await;
+    pipeline.drain().await;
+    delete(&pipeline, "ann").await;
+    pipeline.pass(SECOND);
+    sent(&pipeline, "/v1/batch", &json!({"batch": batch(Some("ann"), "newer")})).await;
+    let deliveries = pipeline.take().await;
+    let count = deliver_in_haste(&pipeline, &deliveries[0], 12).await;
+    assert!(count > 1, "it has paused");
+    let left = left(&pipeline).await;
+    assert!(left.len() == 30 && left.iter().all(|id| id.starts_with("newer")), "{left:?}");
+    pipeline.finish().await;
+}
+
 /// What two messages at the same time must not leave behind: the deletion of a user, and what else of the user comes.
 #[derive(Clone, Copy, Debug)]
 enum Beside {
@@ -979,6 +998,25 @@ async fn a_thousand_devices_of_one_user_cost_as_much_as_events_of_these() {
     let again = asked_for(&pipeline, &again).await;
     println!("again: {again:?}");
     assert!(again.write_units <= control.write_units + 100, "{again:?} {control:?}");
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn new_ids_and_devices_of_a_deleted_user_cost_not_much_more_than_events() {
+    const COUNT: usize = 300;
+    let pipeline = Pipeline::start().await;
+    say(&pipeline, "track", Some("ann"), None, "of ann").await;
+    pipeline.drain().await;
+    delete(&pipeline, "ann").await;
+    let control: Vec<Value> = (0..COUNT).map(|n| no_alias(n, &format!("user {n:04}"))).collect();
+    let control = asked_for(&pipeline, &control).await;
+    let alias = |n: usize| json!({"type": "alias", "userId": "ann", "previousId": format!("new {n:04}"), "messageId": format!("new {n:04}")});
+    let event = |n: usize| json!({"type": "track", "event": "e", "userId": "ann", "anonymousId": format!("device {n:04}"), "messageId": format!("d {n:04}")});
+    let aliases = asked_for(&pipeline, &(0..COUNT).map(alias).collect::<Vec<_>>()).await;
+    let devices = asked_for(&pipeline, &(0..COUNT).map(event).collect::<Vec<_>>()).await;
+    println!("aliases: {aliases:?}\ndevices: {devices:?}\ncontrol: {control:?}");
+    is_within("new ids of a deleted user", 10, &aliases, &control);
+    is_within("new devices of a deleted user", 10, &devices, &control);
     pipeline.finish().await;
 }
 
