@@ -18,11 +18,11 @@ async fn an_accepted_event_is_one_item_with_everything_it_carried() {
     let [item] = items.as_slice() else { panic!("{items:?}") };
     let text = |name: &str| item[name].as_s().unwrap().as_str();
     let number = |name: &str| item[name].as_n().unwrap().as_str();
-    assert_eq!((text("pk"), text("sk")), ("dev#ann", "E#2023-11-14T22:13:10.000Z#m1"));
+    assert_eq!((text("pk"), text("sk")), ("dev#anon", "E#2023-11-14T22:13:10.000Z#m1"));
     assert_eq!((text("kind"), text("name"), text("src")), ("track", "Did It", "default"));
     assert_eq!(
-        (text("data"), text("ctx"), text("more")),
-        (r#"{"id":"m1"}"#, r#"{"ip":"192.0.2.1"}"#, r#"{"anonymousId":"anon"}"#)
+        (text("user"), text("data"), text("ctx"), item.get("more")),
+        ("ann", r#"{"id":"m1"}"#, r#"{"ip":"192.0.2.1"}"#, None)
     );
     assert_eq!((number("recv"), number("sent"), number("time")), ("1700000000000", "1700000000000", "1699999990000"));
     assert_eq!(text("rcpt"), "receipt000001.0");

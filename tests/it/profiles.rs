@@ -32,7 +32,7 @@ async fn later_traits_stay_whenever_they_come() {
 async fn what_would_outgrow_a_profile_is_stored_and_the_profile_goes_without() {
     let pipeline = Pipeline::start().await;
     for n in 0..3 {
-        let traits = json!({format!("t{n}"): "x".repeat(120_000), "plan": n});
+        let traits = json!({format!("t{n}"): "x".repeat(24_000), "plan": n});
         assert_eq!(pipeline.post("/v1/identify", &identify(&format!("i{n}"), 10 + n, &traits)).await.0, 200);
         pipeline.drain().await;
     }

@@ -8,7 +8,7 @@ use consume::bundle::trace_of;
 use consume::dead_letter::{State, attribute};
 use consume::marker::Claim;
 use consume::table::Key;
-use consume::{erase, store};
+use consume::{store, tombstone};
 use shared::event::Event;
 use shared::keys::{USER_HOME, write_key_attribute, write_key_partition};
 use shared::message::Message;
@@ -60,7 +60,7 @@ pub(crate) fn check(ledger: &Ledger, items: &[Item], traces: &BTreeSet<(String, 
         items.iter().map(|item| ((text(item, "pk"), text(item, "sk")), item)).collect();
     let at = |key: Key| keys.get(&(key.pk, key.sk)).copied();
     let deleted_until = |message: &Message, event: &Event| {
-        let tombstones = erase::tombstone_keys(&message.project, event)
+        let tombstones = tombstone::tombstone_keys(&message.project, event)
             .into_iter()
             .filter_map(|key| at(key)?.get("until")?.as_n().ok()?.parse::<i64>().ok());
         tombstones.max()

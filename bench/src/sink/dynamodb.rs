@@ -1,7 +1,7 @@
 //! DynamoDB's side of the sink: every write succeeds, and nothing is found but write keys, of which each is one, and the
 //! notes of projects' latest deletions, of which all are long ago.
 
-use consume::erase::LATEST_SORT;
+use consume::tombstone::LATEST_SORT;
 use serde_json::{Map, Value, json};
 
 use super::{Reply, Tally};

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consume::erase::{moment_of, tombstone_key};
 use consume::profile::{self, Profile, Section};
 use consume::table::{Key, Table, get_all};
+use consume::tombstone::{moment_of, tombstone_key};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::clock::Timestamp;

@@ -1,23 +1,20 @@
 //! Dead letters: what can never be stored waits here with its reason and its whole body.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use shared::clock::Timestamp;
-use shared::event::{Event, Kind};
-use shared::json::Members;
 use shared::keys::{is_project, is_write_key_hash};
-use shared::limits::{DEAD_LETTER_PART_BYTES_MAX, SUBJECT_CHARS_MAX};
+use shared::limits::DEAD_LETTER_PART_BYTES_MAX;
 use shared::message::{Message, Refused};
-use shared::outcome::{Cause, Reason};
+use shared::outcome::Reason;
 use shared::text::split;
 
 use crate::decode::Delivery;
-use crate::deliver::CONFLICTS_MAX;
+use crate::names::Names;
 use crate::redrive::Redrive;
 use crate::store::Case;
-use crate::table::{Attributes, Guard, Item, Key, Table, Value, delete_all, get_all, pause_before};
+use crate::table::{Attributes, Item, Key, Value};
 use attribute as name;
 
 /// The partition of letters whose project cannot be known; no project can have this name.
@@ -158,46 +155,6 @@ pub struct Letter {
     pub body: String,
     /// Whom it names, so that their deletion finds it; empty for a message that nobody has read.
     pub names: Names,
-}
-
-/// Whom a letter names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    /// Ids: of the user and, of an alias, of both; of the device where no user is named.
-    pub ids: BTreeSet<String>,
-    /// Whether no user is named but the device itself.
-    pub is_anonymous: bool,
-}
-
-impl Names {
-    fn of_event(event: &Event) -> Self {
-        let former = event.target.iter().filter(|_| event.kind == Kind::Alias);
-        let ids = [&event.subject].into_iter().chain(&event.address).chain(former).cloned().collect();
-        Self { ids, is_anonymous: event.is_anonymous() }
-    }
-
-    /// Reads an item as its producer wrote it, by the members of either protocol that name somebody.
-    fn of_item(item: &RawValue) -> Self {
-        let Ok(members) = Members::parse(item.get()) else { return Self::default() };
-        let id = |members: &Members<'_>, name: &str| {
-            let raw = members.get(name)?.get();
-            let text = serde_json::from_str::<String>(raw).ok();
-            let number =
-                || raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then(|| raw.to_owned());
-            text.or_else(number).filter(|id| !id.is_empty() && id.chars().count() <= SUBJECT_CHARS_MAX)
-        };
-        let inner =
-            |name: &str| members.get(name).and_then(|value| Members::parse(value.get()).ok()).unwrap_or_default();
-        let mut ids: BTreeSet<String> =
-            ["userId", "previousId", "id", "new_id", "email"].iter().filter_map(|name| id(&members, name)).collect();
-        let identity = inner("identity");
-        ids.extend(["id", "email"].iter().filter_map(|name| id(&identity, name)));
-        ids.extend(id(&inner("traits"), "email"));
-        let device = id(&members, "anonymousId").filter(|device| ids.iter().all(|id| id == device));
-        let is_anonymous = device.is_some();
-        ids.extend(device);
-        Self { ids, is_anonymous }
-    }
 }
 
 /// How much later than their head the further parts of a letter expire, in seconds: a week. DynamoDB removes what has
@@ -369,35 +326,17 @@ pub fn discarded(key: &Key, head: &Attributes, note: &str) -> Option<(Item, i64)
     Some((item, version))
 }
 
-/// Erases a letter: what its producer wrote goes, and what was wrong with it in words. Reason and times stay, so that the
-/// letter counts as what it is. Returns whether there was anything to erase.
-///
-/// # Errors
-/// It may not be erased; doing it again is right.
-pub async fn erase(table: &impl Table, letter: &Key) -> Result<bool, Cause> {
-    for attempt in 0..CONFLICTS_MAX {
-        pause_before(attempt).await;
-        let found = get_all(table, vec![letter.clone()], None).await?;
-        let Some(head) = found.get(letter) else { return Ok(false) };
-        let Some((mut item, version)) = next(letter, head) else { return Ok(false) };
-        // They can be there again although the head has been erased: a redelivery writes them before it looks at the head.
-        let parts = head.get(name::PARTS).and_then(Value::number).and_then(|parts| usize::try_from(parts).ok());
-        let parts: Vec<Key> = (1..parts.unwrap_or(1)).map(|number| part_key(letter, number)).collect();
-        delete_all(table, &parts).await?;
-        if head.get(name::STATE).and_then(Value::text) == Some(State::Erased.tag()) {
-            return Ok(false);
-        }
-        for name in [name::BODY, name::DETAIL, name::NOTE] {
-            item.text(name, "");
-        }
-        item.text(name::STATE, State::Erased.tag());
-        match table.replace(&item, Guard::Equals(name::VERSION, version)).await {
-            Ok(true) => return Ok(true),
-            Ok(false) => {}
-            Err(error) => return Err(error.cause()),
-        }
+/// The head of a letter that names somebody who was deleted, without what its producer wrote and what was wrong with it in
+/// words, and the number of its version before; `None` if it is no head, or was erased before.
+#[must_use]
+pub fn erased(key: &Key, head: &Attributes) -> Option<(Item, i64)> {
+    let (mut item, version) = next(key, head)?;
+    let is_erased = head.get(name::STATE).and_then(Value::text) == Some(State::Erased.tag());
+    for name in [name::BODY, name::DETAIL, name::NOTE] {
+        item.text(name, "");
     }
-    Err(Cause::Contended)
+    item.text(name::STATE, State::Erased.tag());
+    (!is_erased).then_some((item, version))
 }
 
 /// The head as an item of the next version, if it waits for what comes of `redrive`.

@@ -24,123 +24,37 @@
 //! it pauses when the time of a delivery runs out, and goes on with the next. Ids that became this one wait beside the
 //! tombstone until they are done: so neither a long chain of ids nor a circle of them keeps it from its end.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use shared::clock::Timestamp;
-use shared::event::{Event, Kind};
 use shared::keys::{seal, unseal};
-use shared::outcome::{Cause, Outcome};
+use shared::outcome::Cause;
 
 use crate::bundle::{self, Bundle};
-use crate::dead_letter;
 use crate::deliver::CONFLICTS_MAX;
 use crate::letters;
 use crate::links;
 use crate::profile::{self, Profile};
-use crate::store::{Case, EVENT_SORT, Named, ORIGIN, named, origin, partition};
+pub use crate::remains::Tally;
+use crate::remains::{Doomed, erase_bundle, remains};
+use crate::store::{EVENT_SORT, partition};
 use crate::table::{
     Attributes, Guard, Item, Key, Page, Replace, Table, Value, delete_all, get_all, pause_before, put_all,
 };
+use crate::tombstone::{
+    self, MOMENT, SORT, Tombstone, device_tombstone_key, latest_from, latest_key, moment_of, raise, tombstone_key,
+};
 
-/// The attribute of what is left of an erased event: up to when everything of its subject was erased, in milliseconds.
-pub const ERASED: &str = "erased";
-/// How long that is left, and what is left of an erased profile: far longer than a call that nobody waits for any more can
-/// be under way.
-pub const REMAINS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
-/// Bundles that are read and written at the same time.
-pub const BUNDLES_IN_FLIGHT: usize = 4;
-/// The sort key of the tombstone of an id.
-pub const SORT: &str = "DELETED";
-/// The sort key of the tombstone of what names nobody on a device.
-pub const DEVICE_SORT: &str = "DELETED#DEVICE";
 /// What the sort keys begin with of ids that a deletion has yet to reach.
 pub const WAITING_SORT: &str = "WAITING#";
-/// Up to when everything is to be erased, in milliseconds.
-const MOMENT: &str = "until";
-/// The sort key of the event or link up to which that has been done.
-const CURSOR: &str = "cursor";
-/// The same on the device that is behind that link.
-const CURSOR_ON_DEVICE: &str = "inner";
-/// Up to when everything has been looked through, in milliseconds. What is inserted later looks for the tombstone itself.
-const DONE: &str = "done";
+/// What the sort keys begin with of notes how far a deletion has come on a device that its user was seen on only later.
+pub const REACHED_SORT: &str = "REACHED#";
+/// How long such a note is left: longer than a message that could come again is kept (see
+/// [`shared::limits::RECEIPT_LIFE`]).
+const REACHED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The attribute with an id that a deletion has yet to reach, sealed with the deleted id.
 const ID: &str = "id";
-
-/// The sort key of the note of a project's latest deletion.
-pub const LATEST_SORT: &str = "LATEST";
-/// What that note is rounded up to, so that a project's deletions write it once a minute and not each.
-const LATEST_STEP: i64 = 60_000;
-
-/// Where a project's latest deletion is noted.
-#[must_use]
-pub fn latest_key(project: &str) -> Key {
-    Key { pk: format!("{project}#DELETED"), sk: LATEST_SORT.to_owned() }
-}
-
-fn tombstones(project: &str, id: &str) -> String {
-    format!("{project}#DELETED#{}", links::hash_of(id))
-}
-
-/// Where the tombstone of an id is. It outlasts everything else of the id, and so has only a hash of it.
-#[must_use]
-pub fn tombstone_key(project: &str, id: &str) -> Key {
-    Key { pk: tombstones(project, id), sk: SORT.to_owned() }
-}
-
-/// Where the tombstone is of what names nobody on a device.
-#[must_use]
-pub fn device_tombstone_key(project: &str, device: &str) -> Key {
-    Key { pk: tombstones(project, device), sk: DEVICE_SORT.to_owned() }
-}
-
-/// The tombstones that an event must not be older than.
-#[must_use]
-pub fn tombstone_keys(project: &str, event: &Event) -> Vec<Key> {
-    let mut keys = vec![tombstone_key(project, &event.subject)];
-    if event.is_anonymous() {
-        keys.push(device_tombstone_key(project, &event.subject));
-    }
-    keys
-}
-
-/// Up to when everything is erased of whom an event is about, by its tombstones among `found`; `None` if nothing is.
-#[must_use]
-pub fn erased_until(project: &str, event: &Event, found: &HashMap<Key, Attributes>) -> Option<Timestamp> {
-    tombstone_keys(project, event).iter().filter_map(|key| moment_of(found.get(key)?)).max()
-}
-
-/// Up to when a tombstone keeps nothing; `None` if it is none.
-#[must_use]
-pub fn moment_of(attributes: &Attributes) -> Option<Timestamp> {
-    attributes.get(MOMENT).and_then(Value::number).map(Timestamp::from_millis_clamped)
-}
-
-/// What is put in place of an erased event: its key, so that it is taken.
-fn remains(key: Key, until: Timestamp, now: Timestamp) -> Item {
-    let mut item = Item { key, attributes: BTreeMap::new() };
-    item.number(ERASED, until.as_millis());
-    item.number("ttl", now.plus(REMAINS_FOR).as_millis() / 1_000);
-    item
-}
-
-/// What an erasure has come by, or would erase.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Ids: the one that is deleted, and those that became it.
-    pub ids: usize,
-    /// Devices and other homes that were seen with one of them.
-    pub devices: usize,
-    /// Of these, devices on which somebody was seen who has not been deleted: what names nobody stays there.
-    pub shared_devices: usize,
-    /// Events.
-    pub events: usize,
-    /// Profiles with something in them.
-    pub profiles: usize,
-    /// Dead letters.
-    pub letters: usize,
-}
 
 /// An erasure under way.
 pub struct Erasure<'a, T> {
@@ -178,28 +92,6 @@ impl Step {
             Step::Former => links::Kind::Former.prefix(),
             Step::Letters => letters::LINK_PREFIX,
         }
-    }
-}
-
-/// Whose events go from a home, each up to a moment.
-#[derive(Clone, Copy, Debug)]
-struct Doomed<'a> {
-    /// Those that name this user.
-    user: (&'a str, Timestamp),
-    /// Those that name the home itself, because it is that user's own.
-    home: Option<Timestamp>,
-    /// Those that name nobody.
-    nobody: Option<Timestamp>,
-}
-
-impl Doomed<'_> {
-    fn has(&self, event: &Attributes) -> bool {
-        let until = match named(event) {
-            Named::Home => self.home,
-            Named::Nobody => self.nobody,
-            Named::User(user) => (user == self.user.0).then_some(self.user.1),
-        };
-        until.is_some_and(|until| is_expired(event, until))
     }
 }
 
@@ -248,7 +140,7 @@ impl<'a, T: Table> Erasure<'a, T> {
         }
         raise(self.events, &latest_key(self.project), moment, latest_from(moment)).await?;
         self.erase_one(id, id, moment).await?;
-        let root = tombstones(self.project, id);
+        let root = tombstone::partition(self.project, id);
         loop {
             let page = self.events.query(&root, WAITING_SORT, None).await?;
             if page.items.is_empty() {
@@ -313,7 +205,8 @@ impl<'a, T: Table> Erasure<'a, T> {
 
     fn waiting(&self, root: &str, former: &str, until: Timestamp) -> Item {
         let sk = format!("{WAITING_SORT}{}#{}", links::hash_of(former), until.as_millis());
-        let mut item = Item { key: Key { pk: tombstones(self.project, root), sk }, attributes: BTreeMap::new() };
+        let mut item =
+            Item { key: Key { pk: tombstone::partition(self.project, root), sk }, attributes: BTreeMap::new() };
         let sealed = seal(root, &item.key.sk, former.as_bytes());
         item.bytes_of(ID, sealed);
         item.number(MOMENT, until.as_millis());
@@ -404,7 +297,18 @@ impl<'a, T: Table> Erasure<'a, T> {
     /// # Errors
     /// It is not finished: a call failed, or the time ran out.
     pub async fn reach(&mut self, user: &str, until: Timestamp, device: &str) -> Result<(), Cause> {
-        self.reach_from(user, until, device, &mut Tombstone::until(until)).await
+        let sk = format!("{REACHED_SORT}{}", links::hash_of(device));
+        let key = Key { pk: tombstone::partition(self.project, user), sk };
+        let mut note = raise(self.events, &key, until, until).await?;
+        if note.done.is_some_and(|done| done >= note.until) {
+            return Ok(());
+        }
+        let reached = self.reach_from(user, note.until, device, &mut note).await;
+        let done = reached.is_ok().then_some(note.until).or(note.done);
+        let mut item = Tombstone { done, ..note.clone() }.item(&key);
+        item.number("ttl", self.now.plus(REACHED_FOR).as_millis() / 1_000);
+        self.events.replace(&item, note.guard()).await.map_err(Replace::cause)?;
+        reached
     }
 
     /// The same, from the place on that a tombstone notes.
@@ -549,7 +453,7 @@ impl<'a, T: Table> Erasure<'a, T> {
             if self.is_rehearsal {
                 self.tally.letters += 1;
             } else {
-                self.tally.letters += usize::from(dead_letter::erase(self.dead_letters, &link.letter).await?);
+                self.tally.letters += usize::from(letters::erase(self.dead_letters, &link.letter).await?);
             }
         }
         Ok(())
@@ -560,210 +464,4 @@ impl<'a, T: Table> Erasure<'a, T> {
 fn waiting_id(root: &str, key: &Key, attributes: &Attributes) -> Option<String> {
     let Value::Bytes(sealed) = attributes.get(ID)? else { return None };
     String::from_utf8(unseal(root, &key.sk, sealed)).ok()
-}
-
-/// Deletes users: the deletions among cases that were accepted, each user's to the latest.
-pub async fn erase_deleted<T: Table>(
-    events: &T,
-    dead_letters: &T,
-    cases: &mut [Case<'_>],
-    now: Timestamp,
-    out_of_time: &dyn Fn() -> bool,
-) {
-    let mut deletions: BTreeMap<(&str, &str), (Timestamp, Vec<usize>)> = BTreeMap::new();
-    for (position, case) in cases.iter().enumerate() {
-        let is_stored = matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore));
-        if case.event.kind == Kind::Delete && is_stored {
-            let whom = (case.message.project.as_str(), case.event.subject.as_str());
-            let deletion = deletions.entry(whom).or_insert((case.event.timestamp, vec![]));
-            deletion.0 = deletion.0.max(case.event.timestamp);
-            deletion.1.push(position);
-        }
-    }
-    for ((project, id), (moment, positions)) in deletions {
-        let erased = if out_of_time() {
-            Err(Cause::Unstarted)
-        } else {
-            Erasure::new(events, dead_letters, project, now, out_of_time).erase(id, moment).await
-        };
-        if let Err(cause) = erased {
-            positions.into_iter().for_each(|position| cases[position].retry(cause));
-        }
-    }
-}
-
-fn is_expired(event: &Attributes, until: Timestamp) -> bool {
-    event.get("time").and_then(Value::number).is_some_and(|millis| millis <= until.as_millis())
-}
-
-/// Takes events out of a bundle, beginning with the bundle as it was read, if it was. Its number stays taken. Returns how
-/// many there were.
-async fn erase_bundle(
-    table: &impl Table,
-    key: &Key,
-    read: Option<&Attributes>,
-    is_doomed: &dyn Fn(&Attributes) -> bool,
-) -> Result<usize, Cause> {
-    let mut read = read.cloned();
-    for attempt in 0..CONFLICTS_MAX {
-        pause_before(attempt).await;
-        let present = match read.take() {
-            Some(present) => present,
-            None => get_all(table, vec![key.clone()], None).await?.remove(key).ok_or(Cause::Contended)?,
-        };
-        let bundle = Bundle::read(key, &present).ok_or_else(|| {
-            tracing::error!(bundle = key.sk, "a stored bundle cannot be read");
-            Cause::Denied
-        })?;
-        let Some(left) = bundle.without(key, is_doomed) else { return Ok(0) };
-        let guard = Guard::Equals(bundle::VERSION, bundle.version);
-        if table.replace(&left, guard).await.map_err(Replace::cause)? {
-            return Ok(bundle.events.iter().filter(|(_, event)| is_doomed(event)).count());
-        }
-    }
-    Err(Cause::Contended)
-}
-
-/// A moment, rounded up as the note of a project's latest deletion has it.
-fn latest_from(moment: Timestamp) -> Timestamp {
-    let steps = moment.as_millis().div_euclid(LATEST_STEP).saturating_add(1);
-    Timestamp::from_millis_clamped(steps.saturating_mul(LATEST_STEP))
-}
-
-/// What a tombstone says. The note of a project's latest deletion is one without a cursor.
-#[derive(Clone)]
-struct Tombstone {
-    until: Timestamp,
-    done: Option<Timestamp>,
-    cursor: Option<String>,
-    on_device: Option<String>,
-}
-
-impl Tombstone {
-    fn read(attributes: &Attributes) -> Option<Self> {
-        let done = attributes.get(DONE).and_then(Value::number).map(Timestamp::from_millis_clamped);
-        let text = |name: &str| attributes.get(name).and_then(Value::text).map(str::to_owned);
-        Some(Self { until: moment_of(attributes)?, done, cursor: text(CURSOR), on_device: text(CURSOR_ON_DEVICE) })
-    }
-
-    fn until(until: Timestamp) -> Self {
-        Self { until, done: None, cursor: None, on_device: None }
-    }
-
-    fn item(&self, key: &Key) -> Item {
-        let mut item = Item { key: key.clone(), attributes: BTreeMap::new() };
-        item.number(MOMENT, self.until.as_millis());
-        if let Some(done) = self.done {
-            item.number(DONE, done.as_millis());
-        }
-        if let Some(cursor) = &self.cursor {
-            item.text(CURSOR, cursor);
-        }
-        if let Some(cursor) = &self.on_device {
-            item.text(CURSOR_ON_DEVICE, cursor);
-        }
-        item
-    }
-
-    fn guard(&self) -> Guard {
-        Guard::Equals(MOMENT, self.until.as_millis())
-    }
-}
-
-/// Makes sure that a tombstone says at least `moment`; one that says less, or is not there, says `until` from now on.
-/// Returns what it says.
-async fn raise(table: &impl Table, key: &Key, moment: Timestamp, until: Timestamp) -> Result<Tombstone, Cause> {
-    for attempt in 0..CONFLICTS_MAX {
-        pause_before(attempt).await;
-        let found = get_all(table, vec![key.clone()], None).await?;
-        let present = found.get(key).and_then(Tombstone::read);
-        let guard = present.as_ref().map_or(Guard::Absent, Tombstone::guard);
-        let done = match present {
-            Some(present) if present.until >= moment => return Ok(present),
-            Some(present) => present.done,
-            None => None,
-        };
-        let next = Tombstone { done, ..Tombstone::until(until) };
-        if table.replace(&next.item(key), guard).await.map_err(Replace::cause)? {
-            return Ok(next);
-        }
-    }
-    Err(Cause::Contended)
-}
-
-/// Erases those of the events just stored whose subject has been deleted later than they happened.
-pub async fn erase_late(table: &impl Table, cases: &mut [Case<'_>], now: Timestamp) {
-    let late = late(table, cases, now).await;
-    let mut items: BTreeMap<Key, Item> = BTreeMap::new();
-    let mut bundles: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
-    for (position, moment) in &late {
-        let case = &cases[*position];
-        match &case.bundle {
-            Some(bundle) => drop(bundles.entry(bundle.clone()).or_default().insert(origin(case.message, case.event))),
-            None => drop(items.insert(case.key(), remains(case.key(), *moment, now))),
-        }
-    }
-    let put = put_all(table, &items.into_values().collect::<Vec<Item>>()).await;
-    let erase = |(bundle, origins): (Key, BTreeSet<String>)| async move {
-        let is_one =
-            |event: &Attributes| event.get(ORIGIN).and_then(Value::text).is_some_and(|one| origins.contains(one));
-        let erased = erase_bundle(table, &bundle, None, &is_one).await;
-        (bundle, erased.map(drop))
-    };
-    let erased = stream::iter(bundles).map(erase).buffer_unordered(BUNDLES_IN_FLIGHT);
-    let erased: HashMap<Key, Result<(), Cause>> = erased.collect().await;
-    for (position, _) in late {
-        let case = &mut cases[position];
-        match case.bundle.as_ref().map_or(put, |bundle| erased.get(bundle).copied().unwrap_or(Ok(()))) {
-            Ok(()) => case.outcome = Some(Outcome::Erased),
-            Err(cause) => case.retry(cause),
-        }
-    }
-}
-
-/// The positions of those events whose subject has been deleted later than they happened, each with up to when.
-async fn late(table: &impl Table, cases: &mut [Case<'_>], now: Timestamp) -> Vec<(usize, Timestamp)> {
-    let concerns = |case: &Case<'_>| {
-        case.event.kind != Kind::Delete && matches!(case.outcome, Some(Outcome::Stored | Outcome::StoredBefore))
-    };
-    let latest = latest(table, cases.iter().filter(|case| concerns(case)), now).await;
-    let concerns = |case: &Case<'_>| {
-        let latest = latest.get(&case.message.project);
-        concerns(case) && latest.is_none_or(|latest| case.event.timestamp <= *latest)
-    };
-    let keys_of = |case: &Case<'_>| tombstone_keys(&case.message.project, case.event);
-    let keys: Vec<Key> = cases.iter().filter(|case| concerns(case)).flat_map(keys_of).collect();
-    let tombstones: Result<HashMap<Key, Attributes>, Cause> = get_all(table, keys, None).await;
-    let mut late = Vec::new();
-    for (position, case) in cases.iter_mut().enumerate().filter(|(_, case)| concerns(case)) {
-        match tombstones.as_ref().map(|found| erased_until(&case.message.project, case.event, found)) {
-            Ok(Some(moment)) if case.event.timestamp <= moment => late.push((position, moment)),
-            Ok(_) => {}
-            // Not knowing, we must look again; the item that is there by now is recognised as its own.
-            Err(cause) => case.retry(*cause),
-        }
-    }
-    late
-}
-
-/// The latest deletion of each of these events' projects, rounded up. Of one for which that is not known, each tombstone
-/// must be looked for; it is noted then that no deletion until now has been, so that the next batch knows.
-async fn latest<'a>(
-    table: &impl Table,
-    cases: impl Iterator<Item = &'a Case<'a>>,
-    now: Timestamp,
-) -> HashMap<String, Timestamp> {
-    let projects: BTreeSet<&str> = cases.map(|case| case.message.project.as_str()).collect();
-    let keys = projects.iter().map(|project| latest_key(project)).collect();
-    let Ok(found) = get_all(table, keys, None).await else { return HashMap::new() };
-    let mut latest = HashMap::new();
-    for project in projects {
-        let key = latest_key(project);
-        match found.get(&key).and_then(moment_of) {
-            Some(moment) => drop(latest.insert(project.to_owned(), moment)),
-            // If it cannot be written, the next batch will try.
-            None => drop(table.replace(&Tombstone::until(latest_from(now)).item(&key), Guard::Absent).await),
-        }
-    }
-    latest
 }

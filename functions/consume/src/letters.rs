@@ -9,12 +9,15 @@ use std::time::Duration;
 use shared::clock::Timestamp;
 use shared::outcome::Cause;
 
-use crate::dead_letter::{self, Letter, attribute, settled};
-use crate::erase::{device_tombstone_key, moment_of, tombstone_key};
+use crate::dead_letter::{self, Letter, attribute, erased, part_key, settled};
+use crate::deliver::CONFLICTS_MAX;
 use crate::links;
 use crate::redrive::Redrive;
 use crate::settle::Failed;
-use crate::table::{Attributes, Guard, Insert, Item, Key, Table, Value, get_all, insert_all};
+use crate::table::{
+    Attributes, Guard, Insert, Item, Key, Replace, Table, Value, delete_all, get_all, insert_all, pause_before,
+};
+use crate::tombstone::{device_tombstone_key, moment_of, tombstone_key};
 
 /// What the sort keys begin with under which a letter is found by an id that it names; the rest is that of the letter.
 pub const LINK_PREFIX: &str = "LETTER#";
@@ -170,7 +173,7 @@ impl Letters<'_> {
                 Ok(found) => {
                     let moments = tombstones_of(letter).filter_map(|key| moment_of(found.get(&key)?));
                     match moments.max() {
-                        Some(moment) if letter.first_seen <= moment => dead_letter::erase(table, &letter.key).await,
+                        Some(moment) if letter.first_seen <= moment => erase(table, &letter.key).await,
                         _ => Ok(false),
                     }
                 }
@@ -180,6 +183,28 @@ impl Letters<'_> {
             }
         }
     }
+}
+
+/// Erases a letter: what its producer wrote goes, and what was wrong with it in words. Reason and times stay, so that the
+/// letter counts as what it is. Returns whether there was anything to erase.
+///
+/// # Errors
+/// It may not be erased; doing it again is right.
+pub async fn erase(table: &impl Table, letter: &Key) -> Result<bool, Cause> {
+    for attempt in 0..CONFLICTS_MAX {
+        pause_before(attempt).await;
+        let found = get_all(table, vec![letter.clone()], None).await?;
+        let Some(head) = found.get(letter) else { return Ok(false) };
+        // They can be there again although the head has been erased: a redelivery writes them before it looks at the head.
+        let parts = head.get(attribute::PARTS).and_then(Value::number).and_then(|parts| usize::try_from(parts).ok());
+        let parts: Vec<Key> = (1..parts.unwrap_or(1)).map(|number| part_key(letter, number)).collect();
+        delete_all(table, &parts).await?;
+        let Some((item, version)) = erased(letter, head) else { return Ok(false) };
+        if table.replace(&item, Guard::Equals(attribute::VERSION, version)).await.map_err(Replace::cause)? {
+            return Ok(true);
+        }
+    }
+    Err(Cause::Contended)
 }
 
 /// Inserts letters. Returns those that were not there yet.

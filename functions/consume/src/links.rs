@@ -8,15 +8,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures_util::{StreamExt, stream};
 use shared::clock::Timestamp;
 use shared::event::Kind as EventKind;
 use shared::keys::{hash, seal, unseal};
 use shared::outcome::{Cause, Outcome};
 
-use crate::erase::{Erasure, moment_of, tombstone_key};
+use crate::erase::Erasure;
 use crate::store::Case;
 use crate::table::{Attributes, Insert, Item, Key, Table, Value, get_all, insert_all};
+use crate::tombstone::{moment_of, tombstone_key};
 
+/// Links that are followed at the same time, for a deletion that came before them. Each reads a page at a time.
+pub const REACHES_IN_FLIGHT: usize = 4;
 /// The attribute with the other id of a link, sealed.
 const ID: &str = "id";
 
@@ -149,14 +153,14 @@ fn pairs<'a>(cases: &[Case<'a>]) -> BTreeMap<Pair<'a>, Vec<usize>> {
 /// A deletion writes its tombstone before it looks for links, and a link is written before the tombstone is looked for. So
 /// whichever of two at a time comes second sees the other. A delivery may have ended between the two; so one that comes
 /// again looks for the tombstone even where the link is there.
-pub async fn note_links<T: Table>(
+pub async fn note_links<'a, T: Table>(
     table: &T,
     dead_letters: &T,
-    cases: &mut [Case<'_>],
+    cases: &mut [Case<'a>],
     now: Timestamp,
     out_of_time: &dyn Fn() -> bool,
 ) {
-    let mut pairs: Vec<(Pair<'_>, Vec<usize>)> = pairs(cases).into_iter().collect();
+    let mut pairs: Vec<(Pair<'a>, Vec<usize>)> = pairs(cases).into_iter().collect();
     if pairs.is_empty() {
         return;
     }
@@ -190,25 +194,32 @@ pub async fn note_links<T: Table>(
     });
     let tombstone = |pair: &Pair<'_>| tombstone_key(pair.project, pair.user);
     let tombstones = get_all(table, pairs.iter().map(|(pair, _)| tombstone(pair)).collect(), None).await;
-    for (pair, positions) in pairs {
-        let reached = match &tombstones {
-            Err(cause) => Err(*cause),
-            Ok(found) => match found.get(&tombstone(&pair)).and_then(moment_of) {
-                None => Ok(()),
-                Some(_) if out_of_time() => Err(Cause::Unstarted),
-                Some(moment) => {
-                    let mut erasure = Erasure::new(table, dead_letters, pair.project, now, out_of_time);
-                    match pair.kind {
-                        Kind::Former => erasure.erase(pair.other, moment).await,
-                        _ => erasure.reach(pair.user, moment, pair.other).await,
-                    }
-                }
-            },
-        };
-        if let Err(cause) = reached {
-            failed.extend(positions.iter().map(|position| (*position, cause)));
+    let reach = |(pair, positions): (Pair<'a>, Vec<usize>)| {
+        let tombstones = &tombstones;
+        async move {
+            let moment = match tombstones {
+                Err(cause) => return (positions, Err(*cause)),
+                Ok(found) => found.get(&tombstone(&pair)).and_then(moment_of),
+            };
+            let Some(moment) = moment else { return (positions, Ok(())) };
+            if out_of_time() {
+                return (positions, Err(Cause::Unstarted));
+            }
+            let mut erasure = Erasure::new(table, dead_letters, pair.project, now, out_of_time);
+            let reached = match pair.kind {
+                Kind::Former => erasure.erase(pair.other, moment).await,
+                Kind::Device | Kind::Later | Kind::User => erasure.reach(pair.user, moment, pair.other).await,
+            };
+            (positions, reached)
+        }
+    };
+    let mut reached = stream::iter(pairs).map(reach).buffer_unordered(REACHES_IN_FLIGHT);
+    while let Some((positions, result)) = reached.next().await {
+        if let Err(cause) = result {
+            failed.extend(positions.into_iter().map(|position| (position, cause)));
         }
     }
+    drop(reached);
     for (position, cause) in failed {
         cases[position].retry(cause);
     }

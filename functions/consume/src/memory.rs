@@ -11,10 +11,11 @@ use shared::limits::{
 
 use crate::bundle::BUNDLE_BYTES_MAX;
 use crate::deliver::{GROUP_EVENTS, IN_FLIGHT};
-use crate::erase::BUNDLES_IN_FLIGHT;
 use crate::fold::{FOLD_BESIDE_BYTES_MAX, FOLD_BYTES_MAX};
+use crate::links::REACHES_IN_FLIGHT;
 use crate::packed::LOGS_READ_BYTES;
 use crate::profile::{VALUE_BYTES, VALUES_MAX};
+use crate::remains::BUNDLES_IN_FLIGHT;
 
 const MIB: usize = 1024 * 1024;
 
@@ -70,7 +71,7 @@ pub fn terms() -> [Term; 11] {
         // The lists of receipts come after them, and are no larger.
         term("one call with items", CALL_FACTOR * STORE_BATCH_BYTES_MAX),
         term("a profile with much that is new, or several with little", in_turn.max(beside)),
-        term("a page of a query or scan", CALL_FACTOR * PAGE_BYTES_MAX),
+        term("pages of queries, or one of a scan", REACHES_IN_FLIGHT * CALL_FACTOR * PAGE_BYTES_MAX),
         term("ids of bundles", CALL_FACTOR * LOGS_READ_BYTES),
         // As it is compressed, as JSON, and as attributes, of which a short one takes ten times its text.
         term("bundles that are read and written", BUNDLES_IN_FLIGHT * 2 * 12 * BUNDLE_BYTES_MAX),

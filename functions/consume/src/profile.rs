@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use shared::clock::Timestamp;
 use shared::outcome::Cause;
 
-use crate::erase::REMAINS_FOR;
 use crate::operation::Operation;
+use crate::remains::REMAINS_FOR;
 use crate::store::partition;
 use crate::table::{Attributes, Item, Key, Value};
 

@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 
 use consume::dead_letter::{self, attribute};
-use consume::erase::{erased_until, tombstone_keys};
 use consume::marker::{Claim, Marker, Verdict};
 use consume::packed::origins;
 use consume::receipts::read_lists;
 use consume::store::{ORIGIN, key, origin};
 use consume::table::{Attributes, Key, Table, Value, get_all};
+use consume::tombstone::{erased_until, tombstone_keys};
 use shared::clock::Timestamp;
 use shared::event::{Event, Kind};
 use shared::limits::RECEIPT_LIFE;

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use consume::erase::{erased_until, tombstone_keys};
 use consume::marker::Claim;
 use consume::packed::origins;
 use consume::store::{ORIGIN, key};
 use consume::table::{Key, Table, get_all};
+use consume::tombstone::{erased_until, tombstone_keys};
 use ingest::identify::identify;
 use ingest::parsed::Arrival;
 use serde_json::value::RawValue;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consume::bundle::unpack;
 use consume::dead_letter::{attribute, part_key};
-use consume::erase::ERASED;
+use consume::remains::ERASED;
 use consume::store::{EVENT_SORT, ORIGIN};
 use consume::table::{Key, Value, as_read};
 

@@ -49,7 +49,7 @@ pub(crate) fn check(evidence: &Evidence<'_>, mut known: People, findings: &mut V
         let forgotten = known.forgotten(&person);
         let row = |key: &Key, name: &str| evidence.events.get(key).and_then(|row| number(row, name));
         let deleted = row(&consume::profile::key(person.0, &person.1, false), "deleted");
-        let tombstone = row(&consume::erase::tombstone_key(person.0, &person.1), "until");
+        let tombstone = row(&consume::tombstone::tombstone_key(person.0, &person.1), "until");
         expect(deleted == forgotten && tombstone == forgotten, findings, Promise::P3, || {
             format!("{person:?} is forgotten up to {deleted:?} and {tombstone:?}, but should be up to {forgotten:?}")
         });

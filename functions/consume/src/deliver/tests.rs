@@ -178,12 +178,12 @@ async fn an_insert_that_has_its_effect_only_after_the_event_was_erased_finds_its
 async fn a_tombstone_that_no_note_of_the_project_tells_of_is_found_all_the_same() {
     let world = World::default();
     let message = Message::decode(&delivery("a").body).unwrap();
-    let key = crate::erase::tombstone_key(&message.project, &message.events[0].subject);
+    let key = crate::tombstone::tombstone_key(&message.project, &message.events[0].subject);
     let mut tombstone = Item { key, attributes: BTreeMap::new() };
     tombstone.number("until", message.received_at.plus(Duration::from_secs(1)).as_millis());
     world.events.0.lock().unwrap().insert(tombstone.key.clone(), tombstone);
     assert_eq!(consume(&world).deliver(&[delivery("a")], deadline()).await.erased, 1);
-    let note = crate::erase::latest_key(&message.project);
+    let note = crate::tombstone::latest_key(&message.project);
     assert!(world.events.0.lock().unwrap().contains_key(&note), "the next batch knows how long it must look back");
 }
 

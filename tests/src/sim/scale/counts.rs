@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use consume::erase::latest_key;
 use consume::table::Value as Stored;
+use consume::tombstone::latest_key;
 use serde_json::Value;
 use tokio::time::sleep;
 
