@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cli::doctor::{self, FunctionFacts, MAPPINGS, MappingFacts, QUEUES, TABLES, TableFacts};
 use cli::keys::{
-    Error, Imported, KeyEntry, Made, NewKey, create, find, import, list, parse, projects, random_key, register,
+    Error, Home, Imported, KeyEntry, Made, NewKey, create, find, import, list, parse, projects, random_key, register,
     set_disabled,
 };
 use cli::people::{Order, Query, homes, known, page};
@@ -27,7 +27,7 @@ fn now() -> Timestamp {
 
 async fn new_key(table: &DynamoTable, project: &str, source: &str) -> String {
     let (key, project, source) = (random_key(), project.to_owned(), source.to_owned());
-    let new = NewKey { key: key.clone(), project, source, secret: None };
+    let new = NewKey { key: key.clone(), project, source, secret: None, home: Home::Device };
     assert_eq!(create(table, &new, now()).await.unwrap(), Made::New);
     key
 }
@@ -143,6 +143,26 @@ async fn a_timeline_follows_aliases_in_either_order() {
         let found: Vec<&str> = first.events.iter().chain(&rest.events).map(|event| event.id.as_str()).collect();
         assert_eq!((found.as_slice(), rest.next), (&wanted[..], None));
     }
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn a_source_whose_events_live_with_their_user_stays_so_when_it_is_listed_and_imported() {
+    let pipeline = Pipeline::start().await;
+    let table = pipeline.events_table();
+    let lines = parse("key,project,source,home\nserver-key,shop,server,user\nweb-key,shop,web\n").unwrap();
+    import(&table, &lines, now(), |_| ()).await.unwrap();
+    let homes: Vec<Home> = list(&table, Some("shop")).await.unwrap().iter().map(|key| key.home).collect();
+    assert_eq!(homes, [Home::User, Home::Device]);
+    for (key, id) in [("server-key", "m1"), ("web-key", "m2")] {
+        let event = json!({"userId": "ann", "anonymousId": "constant", "event": "Did It", "messageId": id});
+        assert_eq!(pipeline.call(&call(&pipeline, key, &event)).await.0, 200);
+    }
+    pipeline.drain().await;
+    let mut homes: Vec<String> =
+        pipeline.stored().await.iter().map(|item| item["pk"].as_s().unwrap().clone()).collect();
+    homes.sort_unstable();
+    assert_eq!(homes, ["shop#ann", "shop#constant"]);
     pipeline.finish().await;
 }
 

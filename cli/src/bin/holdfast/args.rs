@@ -248,6 +248,13 @@ pub(crate) struct ConsentArgs {
     pub(crate) dry_run: bool,
 }
 
+/// Where the events of a source live.
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub(crate) enum HomeArg {
+    Device,
+    User,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {
     /// Make a write key. It is shown once: only its hash is kept
@@ -259,6 +266,9 @@ pub(crate) enum KeysCommand {
         /// A file with the secret that a webhook of Segment's is signed with, or - for the standard input
         #[arg(long, value_name = "FILE")]
         webhook_secret: Option<PathBuf>,
+        /// `user`: events of this source live with the user that they name; for sources whose anonymousId is a constant
+        #[arg(long, default_value = "device")]
+        home: HomeArg,
     },
     /// List keys by their ids, which are the beginnings of their hashes
     List {
@@ -291,7 +301,7 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         which: WhichKey,
     },
-    /// Take over existing keys from a file with the columns key,project,source, or with such objects, one a line
+    /// Take over existing keys from a file with the columns key,project,source and perhaps home, or with such objects, one a line
     Import {
         /// The file, or - for the standard input
         file: PathBuf,
