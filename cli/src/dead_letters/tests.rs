@@ -308,6 +308,7 @@ async fn the_present_code_says_what_would_become_of_a_letter() {
             Verdict::Storable { events, .. } => format!("storable {events}"),
             Verdict::StillDead { reason, .. } => still(reason),
             Verdict::Unknowable { .. } => "unknowable".to_owned(),
+            Verdict::Erased => "erased".to_owned(),
         };
         assert_eq!(verdict, expected, "{}", &letter.body[..letter.body.len().min(80)]);
     }

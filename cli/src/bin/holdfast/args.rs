@@ -216,6 +216,7 @@ pub(crate) enum StateArg {
     Redriven,
     Settled,
     Discarded,
+    Erased,
     Any,
 }
 

@@ -12,7 +12,7 @@ use shared::keys::is_project;
 
 use crate::Answer;
 use crate::args::{ConsentArgs, FilterArgs, SelectedArgs, StateArg};
-use crate::dead::said;
+use crate::dead::{ERASED, said};
 use crate::output::Output;
 use crate::progress::{bar, interrupted};
 use crate::text::{BAD, FAINT, count, harmless, styled};
@@ -64,6 +64,7 @@ async fn filters(world: &World, arguments: &FilterArgs) -> anyhow::Result<Vec<Fi
         StateArg::Redriven => Some(State::Redriven),
         StateArg::Settled => Some(State::Settled),
         StateArg::Discarded => Some(State::Discarded),
+        StateArg::Erased => Some(State::Erased),
     };
     let filter = |project| Filter {
         project,
@@ -139,6 +140,7 @@ fn told(fate: &Fate) -> Option<String> {
 fn why(skip: &Skip) -> String {
     match skip {
         Skip::Missing => "it is not there any more".to_owned(),
+        Skip::Closed(state) if State::of_tag(state) == Some(State::Erased) => ERASED.to_owned(),
         Skip::Closed(state) => format!("it is {state}"),
         Skip::UnderWay { since } => format!("it is under way since {since}; --again takes it all the same"),
         Skip::TooOften { redrives } => format!("it was sent round {redrives} times; --redrives-max allows more"),
