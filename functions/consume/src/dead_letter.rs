@@ -177,7 +177,8 @@ impl Names {
     }
 
     /// Reads an item as its producer wrote it, by the members of either protocol that name somebody.
-    fn of_item(item: &RawValue) -> Self {
+    #[must_use]
+    pub fn of_item(item: &RawValue) -> Self {
         let Ok(members) = Members::parse(item.get()) else { return Self::default() };
         let id = |members: &Members<'_>, name: &str| {
             let raw = members.get(name)?.get();
