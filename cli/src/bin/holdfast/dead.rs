@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::Answer;
 use crate::args::{DeadCommand, FilterArgs, RulesArgs, SelectedArgs};
 use crate::dead_many::{discard, redrive, selected};
+use crate::erase;
 use crate::output::Output;
 use crate::progress::{bar, interrupted};
 use crate::text::{BAD, CARE, FAINT, GOOD, STRONG, body, count, cut, harmless, styled};
@@ -35,6 +36,7 @@ pub(crate) async fn dead(world: &World, output: &mut Output, command: DeadComman
             redrive(world, output, &selected, &consent, options).await
         }
         DeadCommand::Discard { selected, consent, note } => discard(world, output, &selected, &consent, &note).await,
+        DeadCommand::Erase { whose, consent } => erase::letters(world, output, &whose, &consent).await,
         DeadCommand::Export { selected, output: file } => export(world, output, &selected, file).await,
     }
 }

@@ -82,7 +82,7 @@ fn is_in(state: StateArg, head: &Head) -> bool {
 }
 
 /// Whether only to say what would be done.
-fn is_dry(consent: &ConsentArgs, letters: usize) -> bool {
+pub(crate) fn is_dry(consent: &ConsentArgs, letters: usize) -> bool {
     consent.dry_run || (letters > 1 && !consent.yes)
 }
 
@@ -125,7 +125,7 @@ pub(crate) async fn redrive(
 }
 
 /// The most letters of which each is told what became of it.
-const LINES_MAX: usize = 20;
+pub(crate) const LINES_MAX: usize = 20;
 
 /// What to tell of one letter; nothing if all went as it should.
 fn told(fate: &Fate) -> Option<String> {
