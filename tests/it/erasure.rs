@@ -899,6 +899,11 @@ async fn a_marker_is_nowhere_after_the_deletion() {
         // What is left of an event, or of a profile: its key.
         let (is_event, is_profile) = (item.contains_key(ERASED), text(&item, "sk").starts_with(profile::SORT));
         let names: BTreeSet<&str> = item.keys().map(String::as_str).collect();
+        // A bundle keeps its number taken for good, and with it its home. All else in it is hashes.
+        let is_empty_bundle = item.get("n").and_then(|n| n.as_n().ok()).is_some_and(|n| n == "0") && places == ["pk"];
+        if is_empty_bundle {
+            continue;
+        }
         let is_empty = if is_event {
             names == BTreeSet::from(["pk", "sk", ERASED, "ttl"])
         } else {
@@ -1002,7 +1007,7 @@ async fn a_thousand_devices_of_one_user_cost_as_much_as_events_of_these() {
 }
 
 #[tokio::test]
-async fn new_ids_and_devices_of_a_deleted_user_cost_not_much_more_than_events() {
+async fn each_new_id_or_device_of_a_deleted_user_costs_one_small_erasure() {
     const COUNT: usize = 300;
     let pipeline = Pipeline::start().await;
     say(&pipeline, "track", Some("ann"), None, "of ann").await;
@@ -1015,8 +1020,11 @@ async fn new_ids_and_devices_of_a_deleted_user_cost_not_much_more_than_events() 
     let aliases = asked_for(&pipeline, &(0..COUNT).map(alias).collect::<Vec<_>>()).await;
     let devices = asked_for(&pipeline, &(0..COUNT).map(event).collect::<Vec<_>>()).await;
     println!("aliases: {aliases:?}\ndevices: {devices:?}\ncontrol: {control:?}");
-    is_within("new ids of a deleted user", 10, &aliases, &control);
-    is_within("new devices of a deleted user", 10, &devices, &control);
+    // Each may hold something that the deletion must reach, and is gone through; nothing is gone through twice.
+    for (what, batch) in [("ids", &aliases), ("devices", &devices)] {
+        assert!(batch.calls() <= 14 * COUNT as u64 + control.calls(), "calls for new {what}: {batch:?}");
+        assert!(batch.write_units <= 9 * COUNT as u64 + control.write_units, "write units for new {what}: {batch:?}");
+    }
     pipeline.finish().await;
 }
 

@@ -1,14 +1,17 @@
 //! What an operator does with keys and finds out of people; and what the program takes for granted of what is deployed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cli::dead_letters::Tables;
 use cli::doctor::{self, FunctionFacts, MAPPINGS, MappingFacts, QUEUES, TABLES, TableFacts};
 use cli::keys::{
-    Error, Imported, KeyEntry, Made, NewKey, create, find, import, list, parse, projects, random_key, register,
+    Error, Home, Imported, KeyEntry, Made, NewKey, create, find, import, list, parse, projects, random_key, register,
     set_disabled,
 };
+use cli::people::erase::{Erased, Whom, erase};
 use cli::people::{Order, Query, homes, known, page};
 use cli::stack::{Endpoints, Stack};
 use consume::dynamo_table::DynamoTable;
@@ -17,7 +20,7 @@ use local::TEMPLATE;
 use local::dynamodb::{Fault, Refusal, Target, Times as Calls};
 use local::template::{Settings, Template};
 use serde_json::{Value, json};
-use shared::clock::Timestamp;
+use shared::clock::{Clock, Timestamp};
 use shared::keys::write_key_hash;
 use tests::{Pipeline, track};
 
@@ -27,7 +30,7 @@ fn now() -> Timestamp {
 
 async fn new_key(table: &DynamoTable, project: &str, source: &str) -> String {
     let (key, project, source) = (random_key(), project.to_owned(), source.to_owned());
-    let new = NewKey { key: key.clone(), project, source, secret: None };
+    let new = NewKey { key: key.clone(), project, source, secret: None, home: Home::Device };
     assert_eq!(create(table, &new, now()).await.unwrap(), Made::New);
     key
 }
@@ -143,6 +146,120 @@ async fn a_timeline_follows_aliases_in_either_order() {
         let found: Vec<&str> = first.events.iter().chain(&rest.events).map(|event| event.id.as_str()).collect();
         assert_eq!((found.as_slice(), rest.next), (&wanted[..], None));
     }
+    pipeline.finish().await;
+}
+
+/// Erases Ann of the project `dev` up to now, or says what that would do.
+async fn erased(pipeline: &Pipeline, dry_run: bool) -> Erased {
+    let (events, letters) = (pipeline.events_table(), pipeline.dead_letters_table());
+    let tables = Tables { events: &events, letters: &letters };
+    let whom = Whom { project: "dev".into(), id: "ann".into(), moment: pipeline.clock.now(), days: None };
+    erase(tables, &whom, dry_run, &|| false, &|_| {}).await.unwrap()
+}
+
+/// Everything in the tables of a pipeline, in an order of its own.
+async fn everything(pipeline: &Pipeline) -> Vec<String> {
+    let (events, letters) = (pipeline.items().await, pipeline.letters().await);
+    let text = |item: &tests::Item| format!("{:?}", item.iter().collect::<BTreeMap<_, _>>());
+    let mut all: Vec<String> = events.iter().chain(&letters).map(text).collect();
+    all.sort_unstable();
+    all
+}
+
+#[tokio::test]
+async fn a_user_is_erased_with_all_that_a_dry_run_tells_and_others_are_not() {
+    let pipeline = Pipeline::start().await;
+    let on = |device: &str, user: Option<&str>, id: &str| {
+        json!({"anonymousId": device, "userId": user, "event": "Did It", "messageId": id,
+            "timestamp": "2023-11-14T22:13:10.000Z"})
+    };
+    for (device, user, id) in [
+        ("phone", None, "p1"),
+        ("phone", Some("ann"), "p2"),
+        ("kiosk", None, "k1"),
+        ("kiosk", Some("ann"), "k2"),
+        ("kiosk", Some("bob"), "k3"),
+    ] {
+        pipeline.post("/v1/track", &on(device, user, id)).await;
+    }
+    for (user, id) in [("ann", "a1"), ("was", "w1"), ("bob", "b1")] {
+        pipeline.post("/v1/track", &track(user, id)).await;
+    }
+    pipeline.post("/v1/identify", &json!({"userId": "ann", "messageId": "i1", "traits": {"plan": "pro"}})).await;
+    pipeline.post("/v1/alias", &json!({"userId": "ann", "previousId": "was", "messageId": "al1"})).await;
+    // Letters: one that names her, one that nobody could read, one that cannot be told apart, and one of Bob's.
+    pipeline.post("/v1/track", &json!({"userId": "ann", "messageId": "bad"})).await;
+    pipeline.enqueue(r#"{"userId": "was", "event": "not ours"}"#).await;
+    pipeline.enqueue(r#"{"userId": "ann", "event": "cut o"#).await;
+    pipeline.post("/v1/track", &json!({"userId": "bob", "messageId": "bad"})).await;
+    pipeline.drain().await;
+    let before = everything(&pipeline).await;
+    pipeline.pass(Duration::from_secs(60));
+    let tried = erased(&pipeline, true).await;
+    assert_eq!(everything(&pipeline).await, before, "a dry run changes nothing");
+    let done = erased(&pipeline, false).await;
+    assert_eq!(tried, Erased { dry_run: true, ..done.clone() });
+    assert_eq!((done.ids, done.devices, done.shared_devices), (2, 2, 1));
+    // The identify and the alias are events, too.
+    assert_eq!((done.events, done.profiles, done.letters, done.letters_by_text), (7, 1, 1, 1));
+    let left: Vec<&str> = done.left.iter().map(|left| left.what).collect();
+    assert_eq!(left, ["shared_devices", "letter", "on_its_way", "backups"]);
+    let mut ids: Vec<String> = pipeline.stored().await.iter().map(id_of).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["b1", "k1", "k3"]);
+    let letters = pipeline.letters().await;
+    let state = |letter: &tests::Item| letter["state"].as_s().unwrap().clone();
+    assert_eq!(letters.iter().filter(|letter| state(letter) == "erased").count(), 2);
+    assert_eq!(pipeline.traits("ann").await, Value::Null);
+    let again = erased(&pipeline, false).await;
+    assert_eq!((again.events, again.profiles, again.letters, again.letters_by_text), (0, 0, 0, 0));
+    // What is older and comes later is erased when it comes.
+    pipeline.post("/v1/track", &on("tablet", Some("ann"), "late")).await;
+    pipeline.drain().await;
+    assert_eq!(pipeline.stored().await.len(), 3);
+    pipeline.finish().await;
+}
+
+fn id_of(item: &tests::Item) -> String {
+    item["sk"].as_s().unwrap().rsplit('#').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_dry_run_counts_once_what_two_ways_lead_to() {
+    let pipeline = Pipeline::start().await;
+    // As a browser does it: somebody without a name gets one, and the name is told to be theirs.
+    pipeline.post("/v1/track", &json!({"anonymousId": "anon", "event": "Did It", "messageId": "m1"})).await;
+    pipeline.post("/v1/identify", &json!({"anonymousId": "anon", "userId": "ann", "messageId": "m2"})).await;
+    pipeline.post("/v1/alias", &json!({"userId": "ann", "previousId": "anon", "messageId": "m3"})).await;
+    pipeline.post("/v1/track", &json!({"userId": "ann", "messageId": "bad"})).await;
+    pipeline.drain().await;
+    pipeline.pass(Duration::from_secs(60));
+    for _ in 0..2 {
+        let tried = erased(&pipeline, true).await;
+        let done = erased(&pipeline, false).await;
+        assert_eq!(tried, Erased { dry_run: true, ..done.clone() });
+        pipeline.pass(Duration::from_secs(60));
+    }
+    pipeline.finish().await;
+}
+
+#[tokio::test]
+async fn a_source_whose_events_live_with_their_user_stays_so_when_it_is_listed_and_imported() {
+    let pipeline = Pipeline::start().await;
+    let table = pipeline.events_table();
+    let lines = parse("key,project,source,home\nserver-key,shop,server,user\nweb-key,shop,web\n").unwrap();
+    import(&table, &lines, now(), |_| ()).await.unwrap();
+    let homes: Vec<Home> = list(&table, Some("shop")).await.unwrap().iter().map(|key| key.home).collect();
+    assert_eq!(homes, [Home::User, Home::Device]);
+    for (key, id) in [("server-key", "m1"), ("web-key", "m2")] {
+        let event = json!({"userId": "ann", "anonymousId": "constant", "event": "Did It", "messageId": id});
+        assert_eq!(pipeline.call(&call(&pipeline, key, &event)).await.0, 200);
+    }
+    pipeline.drain().await;
+    let mut homes: Vec<String> =
+        pipeline.stored().await.iter().map(|item| item["pk"].as_s().unwrap().clone()).collect();
+    homes.sort_unstable();
+    assert_eq!(homes, ["shop#ann", "shop#constant"]);
     pipeline.finish().await;
 }
 

@@ -1,7 +1,7 @@
 """Plays an operator's day on `local`, with the program `holdfast` and nothing else.
 
 Bad events arrive, are found and understood; the cause is mended, and they are sent round again; a user is erased, and no
-redrive brings them back; a write key is rotated under load without a refused request.
+redrive brings them back; another is erased by the operator; a write key is rotated under load without a refused request.
 
 Usage: day.py --local target/debug/local --holdfast target/debug/holdfast
 Standard library only.
@@ -63,8 +63,8 @@ class Day:
         expect("events accepted", sent["accepted"], len(events))
         return sent["receipts"]
 
-    def letters(self, *filters):
-        return self.holdfast("dead", "list", "--project", "shop", "--state", "any", *filters)
+    def letters(self, *filters, state="any"):
+        return self.holdfast("dead", "list", "--project", "shop", "--state", state, *filters)
 
     def events(self, user):
         """The events of a user in project shop, all of them."""
@@ -129,18 +129,20 @@ class Day:
         erasure = ("send", "--protocol", "vero", "--call", "users/delete", "--write-key", self.key)
         self.holdfast(*erasure, '{"id": "carol"}')
         wait_for("the end of carol's events", lambda: not self.events("carol"), FATE_SECONDS)
+        erased = lambda: len(self.letters("--reason", "event_too_large", state="erased")) == 1  # noqa: E731
+        wait_for("the end of what carol's letter said", erased, FATE_SECONDS)
 
     def letters_are_sent_round_again(self):
         command = ("dead", "redrive", "--project", "shop", "--reason", "event_too_large", "--event-bytes-max", LARGER)
-        dry = self.holdfast.one(*command)
-        expect("a dry run comes first", (dry["dryRun"], dry["wouldPass"], dry["sent"]), (True, 2, 0))
+        dry = self.holdfast.one(*command, "--dry-run")
+        expect("a dry run", (dry["dryRun"], dry["wouldPass"], dry["sent"]), (True, 1, 0))
         states = {letter["state"] for letter in self.letters()}
-        expect("the states after it", states, {"waiting"})
+        expect("the states after it", states, {"waiting", "erased"})
         sent = self.holdfast.one(*command, "--yes")
-        expect("letters sent", (sent["dryRun"], sent["sent"], sent["failed"]), (False, 2, 0))
+        expect("letters sent", (sent["dryRun"], sent["sent"], sent["failed"]), (False, 1, 0))
         of_reason = ("--reason", "event_too_large")
-        settled = lambda: {letter["state"] for letter in self.letters(*of_reason)} == {"settled"}  # noqa: E731
-        wait_for("the letters to be settled", settled, FATE_SECONDS)
+        settled = lambda: {letter["state"] for letter in self.letters(*of_reason)} == {"settled", "erased"}  # noqa: E731
+        wait_for("the letter to be settled", settled, FATE_SECONDS)
         bob = self.events("bob")
         expect("bob's events", sorted(event["name"] for event in bob), ["Signed Up", "Uploaded"])
         expect("carol's events after the redrive", self.events("carol"), [])
@@ -194,6 +196,25 @@ class Day:
         goal = producers.count() + requests
         wait_for(f"{requests} requests", lambda: producers.count() >= goal, FATE_SECONDS)
 
+    def another_is_erased_by_the_operator(self):
+        on = {"anonymousId": "erins-phone", "event": "Opened"}
+        self.send([{**on, "messageId": "e1"}, {**on, "userId": "erin", "messageId": "e2"}, {"userId": "erin"}])
+        wait_for("erin's events", lambda: len(self.events("erin")) == 2, FATE_SECONDS)
+        letters = lambda state: len(self.letters("--like", '"erin"', state=state))  # noqa: E731
+        wait_for("erin's letter", lambda: letters("waiting") == 1, FATE_SECONDS)
+        command = ("people", "erase", "erin", "--project", "shop")
+        tried = self.holdfast.one(*command, "--dry-run")
+        counts = {"ids": 1, "devices": 1, "sharedDevices": 0, "events": 2, "letters": 1, "lettersByText": 0}
+        expect("what would be erased", {name: tried[name] for name in counts}, counts)
+        expect("erin's events and letters after a dry run", (len(self.events("erin")), letters("waiting")), (2, 1))
+        done = self.holdfast.one(*command, "--yes")
+        expect("what was erased", done, {**tried, "dryRun": False})
+        expect("erin's events and letters", (self.events("erin"), letters("waiting")), ([], 0))
+        erased = [letter["name"] for letter in self.letters("--reason", "event_not_defined", state="erased")]
+        expect("letters that were erased", len(erased), 1)
+        shown = self.holdfast.one("dead", "show", *erased)
+        expect("what is left of it", (shown["body"], shown["verdict"]), ("", {"verdict": "erased"}))
+
     def all_is_well(self):
         self.holdfast("doctor")
         load = self.holdfast.one("load", "--rate", "100", "--seconds", "3", "--users", "10")
@@ -208,6 +229,7 @@ class Day:
             self.the_cause_is_mended,
             self.a_user_is_erased,
             self.letters_are_sent_round_again,
+            self.another_is_erased_by_the_operator,
             self.a_key_is_rotated_under_load,
             self.all_is_well,
         ):

@@ -39,6 +39,23 @@ pub struct Page {
 /// # Errors
 /// The table could not be read.
 pub async fn page(table: &impl Table, filter: &Filter, from: &Cursor) -> Result<Page, Error> {
+    let (found, next) = heads(table, filter, from).await?;
+    let mut letters = Vec::new();
+    for (head, attributes) in found {
+        if contains(table, &head, &attributes, filter.like.as_deref()).await? {
+            letters.push(head);
+        }
+    }
+    Ok(Page { letters, next })
+}
+
+/// Reads what one page of the table's query holds of the letters that `filter` means as far as their heads tell, each with
+/// everything that is in its item; and where it goes on.
+pub(super) async fn heads(
+    table: &impl Table,
+    filter: &Filter,
+    from: &Cursor,
+) -> Result<(Vec<(Head, Attributes)>, Option<Cursor>), Error> {
     let mut after = from.after.clone();
     for day in filter.days.iter_from(from.day) {
         let partition = format!("{}#{day}", filter.project);
@@ -50,16 +67,13 @@ pub async fn page(table: &impl Table, filter: &Filter, from: &Cursor) -> Result<
             continue;
         };
         let next = Some(Cursor { day, after: Some(last.sk.clone()) });
-        let mut letters = Vec::new();
-        for (key, attributes) in found.items {
-            let Some(head) = Head::read(&key, &attributes).filter(|head| filter.takes(head)) else { continue };
-            if contains(table, &head, &attributes, filter.like.as_deref()).await? {
-                letters.push(head);
-            }
-        }
-        return Ok(Page { letters, next });
+        let heads = found.items.into_iter().filter_map(|(key, attributes)| {
+            let head = Head::read(&key, &attributes).filter(|head| filter.takes(head))?;
+            Some((head, attributes))
+        });
+        return Ok((heads.collect(), next));
     }
-    Ok(Page { letters: Vec::new(), next: None })
+    Ok((Vec::new(), None))
 }
 
 /// All letters that `filter` means, in order of time; it ends with the first error. A page is read when the one before is

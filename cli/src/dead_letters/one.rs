@@ -76,7 +76,7 @@ pub enum Fate {
 pub enum Skip {
     /// It is not there any more.
     Missing,
-    /// It has been settled or discarded, or is in a state that this code does not know: the tag of it.
+    /// It has been settled, discarded or erased, or is in a state that this code does not know: the tag of it.
     Closed(String),
     /// It was redriven a short while ago.
     UnderWay {

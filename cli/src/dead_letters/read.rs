@@ -1,6 +1,6 @@
 //! Reading one letter, its body put together from its parts.
 
-use consume::dead_letter::{Head, attribute, part_key};
+use consume::dead_letter::{Head, State, attribute, part_key};
 use consume::table::{Attributes, Key, Table, Value, get_all};
 use shared::limits::{DEAD_LETTER_PART_BYTES_MAX, SQS_MESSAGE_BYTES_MAX};
 
@@ -14,8 +14,13 @@ const PARTS_MAX: usize = SQS_MESSAGE_BYTES_MAX / (DEAD_LETTER_PART_BYTES_MAX - 4
 pub struct DeadLetter {
     /// What is said of it.
     pub head: Head,
-    /// The item as its producer wrote it, or the message: see [`Head::holds_item`].
+    /// The item as its producer wrote it, or the message: see [`Head::holds_item`]. Empty if it was erased.
     pub body: String,
+}
+
+/// Whether a letter's body was erased: its head still says how many parts and bytes it had.
+pub(super) fn is_erased(head: &Head) -> bool {
+    head.state == State::Erased.tag()
 }
 
 /// Reads a letter; `None` if it is not there.
@@ -38,9 +43,12 @@ pub(super) async fn find(table: &impl Table, key: &Key) -> Result<Option<(Head, 
     Ok(Some((head, attributes)))
 }
 
-/// The body of the letter whose head has these attributes.
+/// The body of the letter whose head has these attributes; empty if it was erased.
 pub(super) async fn whole_body(table: &impl Table, head: &Head, attributes: &Attributes) -> Result<String, Error> {
     let key = &head.key;
+    if is_erased(head) {
+        return Ok(String::new());
+    }
     let parts = usize::try_from(head.parts).ok().filter(|parts| (1..=PARTS_MAX).contains(parts));
     let parts = parts.ok_or_else(|| Error::Damaged {
         key: key.clone(),

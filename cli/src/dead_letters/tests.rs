@@ -104,8 +104,9 @@ impl Table for Memory {
         Err(Cause::Denied)
     }
 
-    async fn delete(&self, _: &[Key]) -> Result<(), Cause> {
-        Err(Cause::Denied)
+    async fn delete(&self, keys: &[Key]) -> Result<(), Cause> {
+        keys.iter().for_each(|key| self.remove(key));
+        Ok(())
     }
 }
 
@@ -308,6 +309,7 @@ async fn the_present_code_says_what_would_become_of_a_letter() {
             Verdict::Storable { events, .. } => format!("storable {events}"),
             Verdict::StillDead { reason, .. } => still(reason),
             Verdict::Unknowable { .. } => "unknowable".to_owned(),
+            Verdict::Erased => "erased".to_owned(),
         };
         assert_eq!(verdict, expected, "{}", &letter.body[..letter.body.len().min(80)]);
     }
@@ -459,4 +461,99 @@ async fn a_letter_is_discarded_once_and_with_a_reason() {
     assert!(matches!(&error, Error::NotOpen { state, .. } if state == "discarded"), "{error}");
     let missing = Key { sk: "2023-11-14T22:13:20.000Z#m:b".into(), ..key };
     assert!(matches!(discard(&world.table, &missing, "gone").await, Err(Error::Missing { .. })));
+}
+
+#[tokio::test]
+async fn an_erased_letter_is_listed_and_told_and_never_sent_or_taken_for_damaged() {
+    let world = World::new();
+    let key = world.table.put(&undecodable(0, "a", "é".repeat(400_000)));
+    assert!(erase(&world.table, &key).await.unwrap());
+    assert!(!erase(&world.table, &key).await.unwrap(), "there is nothing left to erase");
+    let letter = read(&world.table, &key).await.unwrap().unwrap();
+    assert_eq!((letter.body.as_str(), letter.head.parts, letter.head.bytes), ("", 3, 800_000));
+    assert_eq!(test(&letter, EVENT_BYTES_DEFAULT), Verdict::Erased);
+    assert_eq!(world.redrive(std::slice::from_ref(&key), &OPTIONS).await.1, ["closed"]);
+    assert!(matches!(discard(&world.table, &key, "gone").await, Err(Error::NotOpen { .. })));
+    let of_state = |state| Filter { state: Some(state), ..filter() };
+    assert_eq!(list(&world.table, &of_state(State::Erased)).count().await, 1);
+    assert_eq!(list(&world.table, &of_state(State::Waiting)).count().await, 0);
+    let like = Filter { like: Some("é".into()), ..filter() };
+    let listed: Vec<Head> = list(&world.table, &like).try_collect().await.unwrap();
+    assert_eq!(listed, [], "what it said is gone");
+}
+
+/// A message of these users, as a letter that nobody has read.
+fn unread(seconds: i64, id: &str, group: &str, project: &str, users: &[&str]) -> Letter {
+    let message = sample();
+    let event = |user: &&str| shared::event::Event { subject: (*user).to_owned(), ..message.events[0].clone() };
+    let events = users.iter().map(event).collect();
+    let body = Message { project: project.to_owned(), events, ..sample() }.encode();
+    let mut letter = undecodable(seconds, id, body);
+    letter.key.pk = format!("{group}#{}", letter.first_seen.day());
+    letter
+}
+
+#[tokio::test]
+async fn letters_are_found_by_their_texts_in_the_project_and_where_no_project_is_known() {
+    let (world, events) = (World::new(), Memory::default());
+    let naming = Naming::new(["ann".to_owned()].into(), Default::default());
+    let days = Days::new(date(2023, 11, 13), date(2023, 11, 16)).unwrap();
+    let theirs = [
+        world.table.put(&unread(1, "a", "dev", "dev", &["ann", "ann"])),
+        world.table.put(&unread(2, "b", "?", "dev", &["ann"])),
+        world.table.put(&undecodable(3, "c", r#"{"type":"track","userId":"ann"}"#)),
+        world.table.put(&refused("track", 0, r#"{"userId":["ann"]}"#)),
+        world.table.put(&undecodable(DAY, "d", format!(r#"{{"x":"{}","userId":"ann"}}"#, "é".repeat(300_000)))),
+    ];
+    let left = [
+        (world.table.put(&unread(5, "e", "dev", "dev", &["ann", "bob"])), Doubt::Others),
+        (world.table.put(&undecodable(6, "f", r#"{"userId":"ann""#)), Doubt::Unreadable),
+    ];
+    world.table.put(&unread(7, "g", "?", "shop", &["ann"]));
+    world.table.put(&unread(8, "h", "dev", "dev", &["anna"]));
+    world.table.put(&unread(2_000, "later", "dev", "dev", &["ann"]));
+    let tables = Tables { events: &events, letters: &world.table };
+    let before = world.table.items.lock().unwrap().clone();
+    for dry_run in [true, false] {
+        let how = Erasing { dry_run, is_stopped: &|| false, progress: &|_| {} };
+        let until = at(DAY + 1);
+        let found = erase_by_text(tables, "dev", &naming, (days, until), how).await.unwrap();
+        let expected = [theirs.len() + 1, left.len()];
+        assert_eq!([found.erased, found.left], expected, "{:?}", found.doubts);
+        assert_eq!(found.doubts, left);
+        assert_eq!(*world.table.items.lock().unwrap() == before, dry_run);
+    }
+    assert!(theirs.iter().all(|key| world.table.head(key).state == "erased"));
+    assert!(left.iter().all(|(key, _)| world.table.head(key).state == "waiting"));
+    let how = Erasing { dry_run: false, is_stopped: &|| true, progress: &|_| {} };
+    let stopped = erase_by_text(tables, "dev", &naming, (days, at(0)), how).await.unwrap();
+    assert_eq!((stopped.erased, stopped.is_stopped), (0, true), "what came later stays");
+}
+
+#[tokio::test]
+async fn letters_that_links_lead_to_are_erased_once_and_those_of_a_device_if_they_name_nobody() {
+    let (world, events) = (World::new(), Memory::default());
+    let link = |id: &str, key: &Key, is_anonymous: bool| {
+        let partition = consume::links::partition("dev", id);
+        let link = Key { pk: partition, sk: format!("{}{}", consume::letters::LINK_PREFIX, key.sk) };
+        let anonymous = is_anonymous.then(|| ("anon".to_owned(), Value::Flag(true)));
+        events.items.lock().unwrap().insert(link, anonymous.into_iter().collect());
+    };
+    let keys: Vec<Key> = (0..5).map(|number| world.table.put(&undecodable(number, "m", "hello"))).collect();
+    for (id, number, is_anonymous) in
+        [("ann", 0, false), ("ann", 1, false), ("was", 1, false), ("phone", 2, true), ("phone", 3, false)]
+    {
+        link(id, &keys[number], is_anonymous);
+    }
+    let gone = Key { sk: "2023-11-14T22:13:59.000Z#m:gone".into(), ..keys[0].clone() };
+    link("ann", &gone, false);
+    let naming = Naming::new(["ann".to_owned(), "was".to_owned()].into(), ["phone".to_owned()].into());
+    let tables = Tables { events: &events, letters: &world.table };
+    for (dry_run, erased) in [(true, 3), (false, 3), (true, 0), (false, 0)] {
+        let how = Erasing { dry_run, is_stopped: &|| false, progress: &|_| {} };
+        let linked = erase_linked(tables, "dev", &naming, how).await.unwrap();
+        assert_eq!(linked, Linked { erased, is_stopped: false }, "{dry_run}");
+    }
+    let states: Vec<String> = keys.iter().map(|key| world.table.head(key).state).collect();
+    assert_eq!(states, ["erased", "erased", "erased", "waiting", "waiting"]);
 }

@@ -14,7 +14,7 @@ use shared::limits::DYNAMODB_ITEM_BYTES_MAX;
 use shared::message::{Message, VERSION};
 use shared::outcome::Reason;
 
-use super::read::DeadLetter;
+use super::read::{DeadLetter, is_erased};
 
 /// What would become of a letter if it were sent round now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Verdict {
         /// The reason, for a person.
         why: &'static str,
     },
+    /// Its body was erased, so that there is nothing left to send.
+    Erased,
 }
 
 /// Tells what would become of a letter if it were sent round now. `event_bytes_max` is what `ingest` is configured with.
@@ -45,6 +47,9 @@ pub enum Verdict {
 /// Nothing is read or written: whether an event has been stored before, or its subject deleted, is not looked at.
 #[must_use]
 pub fn test(letter: &DeadLetter, event_bytes_max: usize) -> Verdict {
+    if is_erased(&letter.head) {
+        return Verdict::Erased;
+    }
     // What ended the function might end this program as well.
     if letter.head.reason == Reason::CrashedConsumer.tag() {
         return Verdict::Unknowable { why: "it ended the function, and is not read here" };

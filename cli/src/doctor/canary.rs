@@ -11,7 +11,7 @@ use shared::outcome::Cause;
 use tokio::time::{Instant, sleep};
 
 use crate::http::Http;
-use crate::keys::{self, NewKey, create, random_key};
+use crate::keys::{self, Home, NewKey, create, random_key};
 use crate::producer::{Delivered, Protocol, deliver, single};
 
 /// The project of canaries: nobody else's events are in it.
@@ -57,7 +57,13 @@ pub enum CanaryError {
 pub async fn canary(table: &impl Table, http: &Http, now: Timestamp) -> Result<Canary, CanaryError> {
     let (write_key, id) = (random_key(), random_key());
     let source = "doctor";
-    let new = NewKey { key: write_key.clone(), project: CANARY_PROJECT.into(), source: source.into(), secret: None };
+    let new = NewKey {
+        key: write_key.clone(),
+        project: CANARY_PROJECT.into(),
+        source: source.into(),
+        secret: None,
+        home: Home::Device,
+    };
     let hash = write_key_hash(&write_key);
     let places = places(&id, now);
     let made = [

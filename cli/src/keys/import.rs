@@ -8,7 +8,7 @@ use serde::Deserialize;
 use shared::clock::Timestamp;
 
 use super::error::Error;
-use super::make::{Made, NewKey, check, create};
+use super::make::{Home, Made, NewKey, check, create};
 
 /// The most keys of one file.
 pub const LINES_MAX: usize = 100_000;
@@ -49,10 +49,12 @@ struct Object {
     source: String,
     #[serde(default)]
     secret: Option<String>,
+    #[serde(default)]
+    home: Home,
 }
 
-/// Reads a file: CSV with the columns `key,project,source`, with or without a line that says so; or an object with these
-/// names, and `secret` if need be, on each line. Empty lines count for nothing.
+/// Reads a file: CSV with the columns `key,project,source` and, if need be, `home` (`user` or `device`), with or without a
+/// line that says so; or an object with these names, and `secret` if need be, on each line. Empty lines count for nothing.
 ///
 /// # Errors
 /// Everything that is wrong with it, line by line.
@@ -77,21 +79,29 @@ pub fn parse(text: &str) -> Result<Vec<Line>, Vec<Problem>> {
 
 fn object(line: &str) -> Result<Option<NewKey>, String> {
     // The text of the error could hold a part of the key.
-    let Object { key, project, source, secret } = serde_json::from_str(line).map_err(|error| {
-        format!("it is no object with the texts key, project and source (column {})", error.column())
+    let Object { key, project, source, secret, home } = serde_json::from_str(line).map_err(|error| {
+        format!(
+            "it is no object with the texts key, project and source, and home if need be: user or device (column {})",
+            error.column()
+        )
     })?;
-    Ok(Some(NewKey { key, project, source, secret }))
+    Ok(Some(NewKey { key, project, source, secret, home }))
 }
 
 fn columns(line: &str, number: usize) -> Result<Option<NewKey>, String> {
     let cells: Vec<&str> = line.split(',').map(|cell| cell.trim().trim_matches('"')).collect();
     match cells.as_slice() {
-        ["key", "project", "source"] if number == 1 => Ok(None),
-        [key, project, source] => {
+        ["key", "project", "source"] | ["key", "project", "source", "home"] if number == 1 => Ok(None),
+        [key, project, source, home @ ..] if home.len() <= 1 => {
             let [key, project, source] = [*key, *project, *source].map(str::to_owned);
-            Ok(Some(NewKey { key, project, source, secret: None }))
+            let home = match home {
+                ["user"] => Home::User,
+                [] | ["" | "device"] => Home::Device,
+                _ => return Err("its home is neither user nor device".to_owned()),
+            };
+            Ok(Some(NewKey { key, project, source, secret: None, home }))
         }
-        cells => Err(format!("it has {} columns, and not the three key,project,source", cells.len())),
+        cells => Err(format!("it has {} columns, and not key,project,source or key,project,source,home", cells.len())),
     }
 }
 
@@ -133,6 +143,18 @@ mod tests {
         let object = r#"{"key":"k1","project":"shop","source":"web"}"#;
         assert_eq!(read(&format!("\n{object}\n")), [line(2, "k1")]);
         assert!(parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_home_may_be_said_of_each_key() {
+        let homes = |text: &str| -> Vec<Home> { parse(text).unwrap().iter().map(|line| line.key.home).collect() };
+        let text = "key,project,source,home\nk1,shop,web,user\nk2,shop,web,device\nk3,shop,web,\nk4,shop,web\n";
+        assert_eq!(homes(text), [Home::User, Home::Device, Home::Device, Home::Device]);
+        let object = r#"{"key":"k1","project":"shop","source":"web","home":"user"}"#;
+        assert_eq!(homes(object), [Home::User]);
+        for text in ["k1,shop,web,house", "k1,shop,web,user,x", &object.replace("\"user\"", "\"house\"")] {
+            assert_eq!(parse(text).err().unwrap().len(), 1, "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use shared::keys::{REGISTER_PARTITION, REGISTER_PREFIX, is_project, is_write_key_hash, write_key_attribute};
 
 use super::error::Error;
-use super::make::key_of;
+use super::make::{Home, key_of};
 
 /// The most keys that are listed. They are held at once: about 400 bytes each.
 const KEYS_MAX: usize = 100_000;
@@ -28,6 +28,8 @@ pub struct KeyEntry {
     pub disabled: bool,
     /// Whether requests of its webhooks must be signed.
     pub signed: bool,
+    /// Where the events of its source live.
+    pub home: Home,
     /// Whether its item is gone although the register has it: nobody can use such a key.
     pub gone: bool,
 }
@@ -67,7 +69,8 @@ fn entry(sort: &str) -> Option<KeyEntry> {
     let mut parts = sort.strip_prefix(REGISTER_PREFIX)?.split('#');
     let (project, source, hash) = (parts.next()?, parts.next()?, parts.next().filter(|hash| is_write_key_hash(hash))?);
     let (project, source, hash) = (project.to_owned(), source.to_owned(), hash.to_owned());
-    Some(KeyEntry { project, source, hash, created: None, disabled: false, signed: false, gone: true })
+    let home = Home::default();
+    Some(KeyEntry { project, source, hash, created: None, disabled: false, signed: false, home, gone: true })
 }
 
 /// Reads what the keys' own items say.
@@ -80,6 +83,7 @@ async fn describe(table: &impl Table, entries: &mut [KeyEntry]) -> Result<(), Er
         entry.gone = text(write_key_attribute::PROJECT) != Some(&entry.project);
         entry.disabled = item.get(write_key_attribute::DISABLED) == Some(&Value::Flag(true));
         entry.signed = text(write_key_attribute::SECRET).is_some_and(|secret| !secret.is_empty());
+        entry.home = Home::read(item);
         entry.created = text(write_key_attribute::CREATED).map(str::to_owned);
     }
     Ok(())

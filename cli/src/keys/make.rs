@@ -2,15 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use consume::table::{Insert, Item, Key, Table, Value, get_all, insert_all};
+use consume::table::{Attributes, Insert, Item, Key, Table, Value, get_all, insert_all};
+use serde::{Deserialize, Serialize};
 use shared::clock::Timestamp;
 use shared::keys::{
-    REGISTER_PARTITION, WRITE_KEY_SORT, is_project, is_write_key, register_sort, write_key_attribute, write_key_hash,
-    write_key_partition,
+    REGISTER_PARTITION, USER_HOME, WRITE_KEY_SORT, is_project, is_write_key, register_sort, write_key_attribute,
+    write_key_hash, write_key_partition,
 };
 
 use super::error::Error;
 use super::switch::ID_CHARS;
+
+/// Where the events of a source live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Home {
+    /// With their device: their `anonymousId`, if they have one.
+    #[default]
+    Device,
+    /// With the user that they name: for sources whose `anonymousId` is a constant.
+    User,
+}
+
+impl Home {
+    /// What an item of the table says.
+    #[must_use]
+    pub fn read(item: &Attributes) -> Self {
+        let is_user = item.get(write_key_attribute::HOME).and_then(Value::text) == Some(USER_HOME);
+        if is_user { Self::User } else { Self::Device }
+    }
+}
 
 /// A key to be made.
 #[derive(Clone)]
@@ -23,6 +44,8 @@ pub struct NewKey {
     pub source: String,
     /// The secret that requests of this source's webhooks are signed with.
     pub secret: Option<String>,
+    /// Where the events of this source live.
+    pub home: Home,
 }
 
 /// Whether a key was made.
@@ -59,6 +82,9 @@ fn items(new: &NewKey, now: Timestamp) -> [Item; 2] {
     item.text(write_key_attribute::CREATED, now.to_string());
     if let Some(secret) = &new.secret {
         item.text(write_key_attribute::SECRET, secret);
+    }
+    if new.home == Home::User {
+        item.text(write_key_attribute::HOME, USER_HOME);
     }
     [register_item(&new.project, &new.source, &hash), item]
 }

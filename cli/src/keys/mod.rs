@@ -12,5 +12,5 @@ mod switch;
 pub use error::Error;
 pub use import::{Imported, LINES_MAX, Line, Problem, import, parse};
 pub use list::{KeyEntry, Project, list, projects};
-pub use make::{Made, NewKey, create, random_key};
+pub use make::{Home, Made, NewKey, create, random_key};
 pub use switch::{ID_CHARS, ID_CHARS_MIN, KeySwitch, find, register, set_disabled};

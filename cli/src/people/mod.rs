@@ -1,5 +1,7 @@
-//! What is known of a user, and what they have done: over all ids that became theirs, and all their devices.
+//! What is known of a user, and what they have done: over all ids that became theirs, and all their devices;
+//! and how they are erased.
 
+pub mod erase;
 mod error;
 mod event;
 mod homes;

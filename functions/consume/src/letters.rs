@@ -185,6 +185,15 @@ impl Letters<'_> {
     }
 }
 
+/// Whether there is a letter that has not been erased.
+///
+/// # Errors
+/// The table could not be read.
+pub async fn has_body(table: &impl Table, letter: &Key) -> Result<bool, Cause> {
+    let found = get_all(table, vec![letter.clone()], None).await?;
+    Ok(found.get(letter).is_some_and(|head| erased(letter, head).is_some()))
+}
+
 /// Erases a letter: what its producer wrote goes, and what was wrong with it in words. Reason and times stay, so that the
 /// letter counts as what it is. Returns whether there was anything to erase.
 ///

@@ -108,6 +108,7 @@ pub(super) async fn test(
             json!({"verdict": "still_dead", "reason": reason.tag(), "detail": detail})
         }
         Verdict::Unknowable { why } => json!({"verdict": "unknowable", "detail": why}),
+        Verdict::Erased => json!({"verdict": "unknowable", "detail": "its body was erased"}),
     }))
 }
 

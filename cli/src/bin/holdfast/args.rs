@@ -16,6 +16,7 @@ Examples:
   holdfast --stack prod dead redrive --project shop --reason event_too_large
                                                           what sending them again would do; --yes does it
   holdfast --stack prod keys create shop web              a write key
+  holdfast --stack prod people erase ann --project shop    what erasing a user would do; --yes does it
   holdfast --local send '{\"userId\":\"ann\",\"event\":\"Signed Up\"}'
 
 Exit status:
@@ -68,7 +69,7 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Check a stack, or the local pipeline, end to end
     Doctor(DoctorArgs),
-    /// Find dead letters, test them, send them round again, or discard them
+    /// Find dead letters, test them, send them round again, discard or erase them
     #[command(subcommand)]
     Dead(DeadCommand),
     /// Make, list, disable and rotate write keys
@@ -82,6 +83,9 @@ pub(crate) enum Command {
     /// Show what a user has done
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Erase a user
+    #[command(subcommand)]
+    People(PeopleCommand),
     /// Say what has become of the events of a request
     Receipt(ReceiptArgs),
     /// Send one event, or a file of them, as a producer does
@@ -173,6 +177,13 @@ pub(crate) enum DeadCommand {
         #[arg(long)]
         note: String,
     },
+    /// Erase the bodies of letters. Reasons and times stay; nothing brings a body back
+    Erase {
+        #[command(flatten)]
+        whose: WhoseLetters,
+        #[command(flatten)]
+        consent: ConsentArgs,
+    },
     /// Write letters with their bodies as JSON, one a line
     Export {
         #[command(flatten)]
@@ -216,6 +227,7 @@ pub(crate) enum StateArg {
     Redriven,
     Settled,
     Discarded,
+    Erased,
     Any,
 }
 
@@ -228,6 +240,31 @@ pub(crate) struct SelectedArgs {
     /// The most letters that are taken
     #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max: u32,
+}
+
+/// Letters by their names, or those of a user.
+#[derive(Args, Clone)]
+pub(crate) struct WhoseLetters {
+    /// Names of letters, as the list has them
+    #[arg(required_unless_present = "user", conflicts_with = "user")]
+    pub(crate) names: Vec<String>,
+    /// All letters that name this user: those that were noted under one of the user's ids, and those whose text names the user
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// The project of the user; `dev` on this machine unless given
+    #[arg(long, env = "HOLDFAST_PROJECT")]
+    pub(crate) project: Option<String>,
+    #[command(flatten)]
+    pub(crate) searched: SearchedArgs,
+}
+
+/// Which letters are looked through by their texts.
+#[derive(Args, Clone)]
+pub(crate) struct SearchedArgs {
+    /// Look for letters by their texts that came on this day (UTC) or later; 115 days ago unless given, which is as long as a
+    /// letter is kept by default
+    #[arg(long, value_name = "DAY")]
+    pub(crate) since: Option<When>,
 }
 
 /// By which rules a letter is judged.
@@ -248,6 +285,13 @@ pub(crate) struct ConsentArgs {
     pub(crate) dry_run: bool,
 }
 
+/// Where the events of a source live.
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub(crate) enum HomeArg {
+    Device,
+    User,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {
     /// Make a write key. It is shown once: only its hash is kept
@@ -259,6 +303,9 @@ pub(crate) enum KeysCommand {
         /// A file with the secret that a webhook of Segment's is signed with, or - for the standard input
         #[arg(long, value_name = "FILE")]
         webhook_secret: Option<PathBuf>,
+        /// `user`: events of this source live with the user that they name; for sources whose anonymousId is a constant
+        #[arg(long, default_value = "device")]
+        home: HomeArg,
     },
     /// List keys by their ids, which are the beginnings of their hashes
     List {
@@ -291,7 +338,7 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         which: WhichKey,
     },
-    /// Take over existing keys from a file with the columns key,project,source, or with such objects, one a line
+    /// Take over existing keys from a file with the columns key,project,source and perhaps home, or with such objects, one a line
     Import {
         /// The file, or - for the standard input
         file: PathBuf,
@@ -324,6 +371,24 @@ pub(crate) struct UserArgs {
 pub(crate) enum ProfileCommand {
     /// Show a user's traits, tags and groups, over all ids that became theirs
     Show(UserArgs),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PeopleCommand {
+    /// Erase everything of a user up to now: all ids that became theirs, events, profiles, and dead letters. What is older and
+    /// comes later is erased when it comes
+    Erase {
+        #[command(flatten)]
+        user: UserArgs,
+        #[command(flatten)]
+        searched: SearchedArgs,
+        /// Do it. Without this, it is only said what would be erased
+        #[arg(long, short, conflicts_with = "dry_run")]
+        yes: bool,
+        /// Only say what would be erased
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Subcommand)]

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::Answer;
 use crate::args::{DeadCommand, FilterArgs, RulesArgs, SelectedArgs};
 use crate::dead_many::{discard, redrive, selected};
+use crate::erase;
 use crate::output::Output;
 use crate::progress::{bar, interrupted};
 use crate::text::{BAD, CARE, FAINT, GOOD, STRONG, body, count, cut, harmless, styled};
@@ -35,6 +36,7 @@ pub(crate) async fn dead(world: &World, output: &mut Output, command: DeadComman
             redrive(world, output, &selected, &consent, options).await
         }
         DeadCommand::Discard { selected, consent, note } => discard(world, output, &selected, &consent, &note).await,
+        DeadCommand::Erase { whose, consent } => erase::letters(world, output, &whose, &consent).await,
         DeadCommand::Export { selected, output: file } => export(world, output, &selected, file).await,
     }
 }
@@ -127,11 +129,13 @@ async fn show(world: &World, output: &mut Output, text: &str, rules: &RulesArgs)
         ("redriven", format!("{} {}", times(head.redrives), harmless(&head.redriven_at))),
         ("note", or_none(&head.note)),
         ("now", said(&verdict)),
-        ("body", format!("{} bytes", head.bytes)),
+        ("body", format!("{} bytes{}", head.bytes, if verdict == Verdict::Erased { ", erased" } else { "" })),
     ] {
         output.line(&format!("{what:<11} {}", text.trim_end()))?;
     }
-    output.line(&body(&letter.body))?;
+    if verdict != Verdict::Erased {
+        output.line(&body(&letter.body))?;
+    }
     Ok(Answer::Yes)
 }
 
@@ -142,8 +146,12 @@ fn verdict_object(verdict: &Verdict) -> Value {
             json!({"verdict": "still_dead", "reason": reason.tag(), "detail": detail})
         }
         Verdict::Unknowable { why } => json!({"verdict": "unknowable", "why": why}),
+        Verdict::Erased => json!({"verdict": "erased"}),
     }
 }
+
+/// What to say of a letter that was erased.
+pub(crate) const ERASED: &str = "its body was erased, and there is nothing left to send";
 
 /// What would become of a letter, for a person.
 pub(crate) fn said(verdict: &Verdict) -> String {
@@ -159,6 +167,7 @@ pub(crate) fn said(verdict: &Verdict) -> String {
             styled(BAD, &format!("would come back: {}: {}", reason.tag(), harmless(detail)))
         }
         Verdict::Unknowable { why } => styled(CARE, &format!("only trying would tell: {why}")),
+        Verdict::Erased => styled(CARE, ERASED),
     }
 }
 
@@ -169,6 +178,7 @@ struct Tested {
     still_dead: usize,
     unknowable: usize,
     damaged: usize,
+    erased: usize,
 }
 
 async fn test_all(
@@ -188,6 +198,7 @@ async fn test_all(
                 Verdict::Storable { .. } => of_reason.storable += 1,
                 Verdict::StillDead { .. } => of_reason.still_dead += 1,
                 Verdict::Unknowable { .. } => of_reason.unknowable += 1,
+                Verdict::Erased => of_reason.erased += 1,
             },
             // It has expired in the meantime.
             Ok(None) => {}
@@ -201,7 +212,7 @@ async fn test_all(
         for (reason, tested) in &tested {
             output.object(&json!({
                 "reason": reason, "storable": tested.storable, "stillDead": tested.still_dead,
-                "unknowable": tested.unknowable, "damaged": tested.damaged,
+                "unknowable": tested.unknowable, "damaged": tested.damaged, "erased": tested.erased,
             }))?;
         }
     } else if tested.is_empty() {
@@ -214,8 +225,13 @@ async fn test_all(
         };
         let rows: Vec<Vec<String>> = tested.iter().map(row).collect();
         output.table(&["REASON", "WOULD PASS", "WOULD COME BACK", "UNKNOWN", "DAMAGED"], &rows)?;
+        let erased: usize = tested.values().map(|tested| tested.erased).sum();
+        if erased > 0 {
+            output.line(&styled(FAINT, &format!("{} passed over: {ERASED}", count(erased, "letter"))))?;
+        }
     }
-    let all_pass = tested.values().all(|tested| tested.still_dead + tested.unknowable + tested.damaged == 0);
+    let is_passing = |one: &Tested| one.still_dead + one.unknowable + one.damaged + one.erased == 0;
+    let all_pass = tested.values().all(is_passing);
     Ok(if all_pass { Answer::Yes } else { Answer::No })
 }
 

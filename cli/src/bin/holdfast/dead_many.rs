@@ -12,7 +12,7 @@ use shared::keys::is_project;
 
 use crate::Answer;
 use crate::args::{ConsentArgs, FilterArgs, SelectedArgs, StateArg};
-use crate::dead::said;
+use crate::dead::{ERASED, said};
 use crate::output::Output;
 use crate::progress::{bar, interrupted};
 use crate::text::{BAD, FAINT, count, harmless, styled};
@@ -64,6 +64,7 @@ async fn filters(world: &World, arguments: &FilterArgs) -> anyhow::Result<Vec<Fi
         StateArg::Redriven => Some(State::Redriven),
         StateArg::Settled => Some(State::Settled),
         StateArg::Discarded => Some(State::Discarded),
+        StateArg::Erased => Some(State::Erased),
     };
     let filter = |project| Filter {
         project,
@@ -81,7 +82,7 @@ fn is_in(state: StateArg, head: &Head) -> bool {
 }
 
 /// Whether only to say what would be done.
-fn is_dry(consent: &ConsentArgs, letters: usize) -> bool {
+pub(crate) fn is_dry(consent: &ConsentArgs, letters: usize) -> bool {
     consent.dry_run || (letters > 1 && !consent.yes)
 }
 
@@ -124,7 +125,7 @@ pub(crate) async fn redrive(
 }
 
 /// The most letters of which each is told what became of it.
-const LINES_MAX: usize = 20;
+pub(crate) const LINES_MAX: usize = 20;
 
 /// What to tell of one letter; nothing if all went as it should.
 fn told(fate: &Fate) -> Option<String> {
@@ -139,6 +140,7 @@ fn told(fate: &Fate) -> Option<String> {
 fn why(skip: &Skip) -> String {
     match skip {
         Skip::Missing => "it is not there any more".to_owned(),
+        Skip::Closed(state) if State::of_tag(state) == Some(State::Erased) => ERASED.to_owned(),
         Skip::Closed(state) => format!("it is {state}"),
         Skip::UnderWay { since } => format!("it is under way since {since}; --again takes it all the same"),
         Skip::TooOften { redrives } => format!("it was sent round {redrives} times; --redrives-max allows more"),

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use cli::keys::{
-    Error, ID_CHARS, KeyEntry, NewKey, create, find, import, list, parse, random_key, register, set_disabled,
+    Error, Home, ID_CHARS, KeyEntry, NewKey, create, find, import, list, parse, random_key, register, set_disabled,
 };
 use consume::table::{Key, Value as Attribute, get_all};
 use serde_json::json;
 use shared::keys::{WRITE_KEY_SORT, write_key_attribute, write_key_hash, write_key_partition};
 
 use crate::Answer;
-use crate::args::{KeysCommand, WhichKey};
+use crate::args::{HomeArg, KeysCommand, WhichKey};
 use crate::output::Output;
 use crate::progress::{bar, interrupted};
 use crate::text::{FAINT, STRONG, count, harmless, styled};
@@ -26,9 +26,13 @@ const SECRET_BYTES_MAX: usize = 1_024;
 
 pub(crate) async fn keys(world: &World, output: &mut Output, command: KeysCommand) -> anyhow::Result<Answer> {
     match command {
-        KeysCommand::Create { project, source, webhook_secret } => {
+        KeysCommand::Create { project, source, webhook_secret, home } => {
             let secret = webhook_secret.as_deref().map(secret).transpose()?;
-            let new = NewKey { key: random_key(), project, source, secret };
+            let home = match home {
+                HomeArg::User => Home::User,
+                HomeArg::Device => Home::Device,
+            };
+            let new = NewKey { key: random_key(), project, source, secret, home };
             create(&world.events(), &new, world.now()).await?;
             show_new(output, &new)?;
             Ok(Answer::Yes)
@@ -59,7 +63,7 @@ fn show_new(output: &mut Output, new: &NewKey) -> anyhow::Result<()> {
     let hash = write_key_hash(&new.key);
     let object = json!({
         "writeKey": new.key, "id": id(&hash), "hash": hash, "project": new.project, "source": new.source,
-        "signed": new.secret.is_some(),
+        "signed": new.secret.is_some(), "home": new.home,
     });
     let text = format!(
         "{}\n{}",
@@ -90,14 +94,16 @@ async fn list_keys(world: &World, output: &mut Output, project: Option<&str>) ->
     };
     let row = |key: &KeyEntry| {
         let created = key.created.as_deref().map_or_else(|| "-".to_owned(), harmless);
-        let signed = if key.signed { "signed webhooks" } else { "" };
+        let signed = key.signed.then_some("signed webhooks");
+        let home = (key.home == Home::User).then_some("events live with their user");
+        let more: Vec<&str> = signed.into_iter().chain(home).collect();
         vec![
             id(&key.hash).to_owned(),
             key.project.clone(),
             key.source.clone(),
             state(key).into(),
             created,
-            signed.into(),
+            more.join(", "),
         ]
     };
     output.table(&["ID", "PROJECT", "SOURCE", "STATE", "MADE", ""], &keys.iter().map(row).collect::<Vec<_>>())?;
@@ -140,7 +146,8 @@ async fn rotate(
         return Err(Error::NothingToRotate { project: project.to_owned(), source_name: source.to_owned() }.into());
     };
     let secret = secret_of(world, &newest.hash).await?;
-    let new = NewKey { key: random_key(), project: project.to_owned(), source: source.to_owned(), secret };
+    let (project, source) = (project.to_owned(), source.to_owned());
+    let new = NewKey { key: random_key(), project, source, secret, home: newest.home };
     create(&table, &new, world.now()).await?;
     show_new(output, &new)?;
     let Some(wait) = disable_after else {

@@ -4,6 +4,7 @@ mod args;
 mod dead;
 mod dead_many;
 mod doctor;
+mod erase;
 mod keys;
 mod load;
 mod output;
@@ -76,6 +77,7 @@ async fn run(global: &Global, command: Command) -> anyhow::Result<Answer> {
         Command::Projects => keys::projects(&world, &mut output).await,
         Command::Profile(command) => people::profile(&world, &mut output, command).await,
         Command::Events(command) => people::events(&world, &mut output, command).await,
+        Command::People(command) => erase::people(&world, &mut output, command).await,
         Command::Receipt(args) => receipt::receipt(&world, &mut output, &args).await,
         Command::Send(args) => send::send(&world, &mut output, &args).await,
         Command::Load(args) => load::load(&world, &mut output, &args).await,

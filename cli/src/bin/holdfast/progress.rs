@@ -1,5 +1,8 @@
 //! Bars on the standard error, where it is a terminal.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar of so many steps. It is not drawn where nobody would see it, nor beside JSON.
@@ -24,4 +27,25 @@ pub(crate) async fn interrupted() {
             std::process::exit(130);
         }
     });
+}
+
+/// What turns while nobody knows how many steps there are. It is not drawn where nobody would see it, nor beside JSON.
+pub(crate) fn spinner(json: bool) -> ProgressBar {
+    let target = if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let spinner = ProgressBar::with_draw_target(None, target);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed}  {msg}") {
+        spinner.set_style(style);
+    }
+    spinner
+}
+
+/// Tells from now on whether Ctrl-C was pressed. A second one ends the program.
+pub(crate) fn is_interrupted() -> impl Fn() -> bool {
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&flag);
+    tokio::spawn(async move {
+        interrupted().await;
+        set.store(true, Ordering::Relaxed);
+    });
+    move || flag.load(Ordering::Relaxed)
 }

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use shared::clock::Timestamp;
 use shared::limits::BATCH_EVENTS_MAX;
 
+use shared::limits::SUBJECT_CHARS_MAX;
+
 use super::*;
 
 const RECEIVED: i64 = 1_700_000_000_000;

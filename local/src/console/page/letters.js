@@ -46,7 +46,7 @@ function show(list, letters) {
     const item = before.get(letter.name) ?? make(letter);
     say(item.querySelector('.state'), letter.state);
     item.querySelector('.state').className = `chip state ${STATES[letter.state] ?? ''}`;
-    const closed = letter.state === 'settled' || letter.state === 'discarded';
+    const closed = ['settled', 'discarded', 'erased'].includes(letter.state);
     item.dataset.closed = closed;
     for (const button of item.querySelectorAll('button.change')) button.disabled = closed;
     return item;
