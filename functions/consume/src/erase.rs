@@ -24,13 +24,16 @@
 //! it pauses when the time of a delivery runs out, and goes on with the next. Ids that became this one wait beside the
 //! tombstone until they are done: so neither a long chain of ids nor a circle of them keeps it from its end.
 
+mod step;
+mod waiting;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use shared::clock::Timestamp;
-use shared::keys::{seal, unseal};
 use shared::outcome::Cause;
 
+use self::step::{STEPS, Step};
 use crate::bundle::{self, Bundle};
 use crate::deliver::CONFLICTS_MAX;
 use crate::letters;
@@ -38,24 +41,17 @@ use crate::links;
 use crate::profile::{self, Profile};
 pub use crate::remains::Tally;
 use crate::remains::{Doomed, erase_bundle, remains};
-use crate::store::{EVENT_SORT, partition};
-use crate::table::{
-    Attributes, Guard, Item, Key, Page, Replace, Table, Value, delete_all, get_all, pause_before, put_all,
-};
+use crate::store::partition;
+use crate::table::{Guard, Item, Key, Page, Replace, Table, delete_all, get_all, pause_before, put_all};
 use crate::tombstone::{
-    self, MOMENT, SORT, Tombstone, device_tombstone_key, latest_from, latest_key, moment_of, raise, tombstone_key,
+    self, SORT, Tombstone, device_tombstone_key, latest_from, latest_key, moment_of, raise, tombstone_key,
 };
 
-/// What the sort keys begin with of ids that a deletion has yet to reach.
-pub const WAITING_SORT: &str = "WAITING#";
 /// What the sort keys begin with of notes how far a deletion has come on a device that its user was seen on only later.
 pub const REACHED_SORT: &str = "REACHED#";
 /// How long such a note is left: longer than a message that could come again is kept (see
 /// [`shared::limits::RECEIPT_LIFE`]).
 const REACHED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// The attribute with an id that a deletion has yet to reach, sealed with the deleted id.
-const ID: &str = "id";
-
 /// An erasure under way.
 pub struct Erasure<'a, T> {
     events: &'a T,
@@ -73,28 +69,6 @@ pub struct Erasure<'a, T> {
     progress: &'a dyn Fn(&Tally),
     /// What has been done so far.
     pub tally: Tally,
-}
-
-/// The steps of an erasure of one id, by what the sort keys begin with that they go through. A cursor tells its step.
-const STEPS: [Step; 4] = [Step::Events, Step::Devices, Step::Former, Step::Letters];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Events,
-    Devices,
-    Former,
-    Letters,
-}
-
-impl Step {
-    fn prefix(self) -> &'static str {
-        match self {
-            Step::Events => EVENT_SORT,
-            Step::Devices => links::Kind::Device.prefix(),
-            Step::Former => links::Kind::Former.prefix(),
-            Step::Letters => letters::LINK_PREFIX,
-        }
-    }
 }
 
 impl<'a, T: Table> Erasure<'a, T> {
@@ -145,13 +119,13 @@ impl<'a, T: Table> Erasure<'a, T> {
         self.erase_one(id, id, moment).await?;
         let root = tombstone::partition(self.project, id);
         loop {
-            let page = self.events.query(&root, WAITING_SORT, None).await?;
+            let page = self.events.query(&root, waiting::SORT, None).await?;
             if page.items.is_empty() {
                 return Ok(());
             }
             for (key, attributes) in page.items {
                 // Another deletion of the same id may have put it there, with a moment of its own.
-                if let (Some(former), Some(until)) = (waiting_id(id, &key, &attributes), moment_of(&attributes)) {
+                if let (Some(former), Some(until)) = (waiting::id(id, &key, &attributes), moment_of(&attributes)) {
                     self.erase_one(id, &former, until).await?;
                 }
                 delete_all(self.events, &[key]).await?;
@@ -194,7 +168,7 @@ impl<'a, T: Table> Erasure<'a, T> {
         // Nothing goes on behind a link unless what it leads to is kept.
         let waiting: BTreeMap<Key, Item> = formers
             .iter()
-            .map(|former| self.waiting(root, former, tombstone.until))
+            .map(|former| waiting::item(self.project, root, former, tombstone.until))
             .map(|item| (item.key.clone(), item))
             .collect();
         let waiting: Vec<Item> = waiting.into_values().collect();
@@ -209,16 +183,6 @@ impl<'a, T: Table> Erasure<'a, T> {
             through = through.and(Err(Cause::Contended));
         }
         through
-    }
-
-    fn waiting(&self, root: &str, former: &str, until: Timestamp) -> Item {
-        let sk = format!("{WAITING_SORT}{}#{}", links::hash_of(former), until.as_millis());
-        let mut item =
-            Item { key: Key { pk: tombstone::partition(self.project, root), sk }, attributes: BTreeMap::new() };
-        let sealed = seal(root, &item.key.sk, former.as_bytes());
-        item.bytes_of(ID, sealed);
-        item.number(MOMENT, until.as_millis());
-        item
     }
 
     /// Goes through everything of an id from the cursor of its tombstone on, and moves that. Hands over the ids that became
@@ -469,10 +433,4 @@ impl<'a, T: Table> Erasure<'a, T> {
         }
         Ok(())
     }
-}
-
-/// The id of an item that waits beside the tombstone of `root`.
-fn waiting_id(root: &str, key: &Key, attributes: &Attributes) -> Option<String> {
-    let Value::Bytes(sealed) = attributes.get(ID)? else { return None };
-    String::from_utf8(unseal(root, &key.sk, sealed)).ok()
 }

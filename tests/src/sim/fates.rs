@@ -26,7 +26,7 @@ pub(crate) fn check(evidence: &Evidence<'_>, known: &People, findings: &mut Vec<
         }
     }
     for key in evidence.events.keys() {
-        let kinds = ["E#", "RECEIPT#", "DEVICE#", "FORMER#", "LATER#", "USER#", "LETTER#"];
+        let kinds = ["E#", "RECEIPT#", "DEVICE#", "FORMER#", "LATER#", "USER#", "LETTER#", "REACHED#"];
         let sorts = ["PROFILE", "PROFILE#DEVICE", "DELETED", "DELETED#DEVICE", "LATEST", "SEEN", "KEY"];
         let is_known = kinds.iter().any(|kind| key.sk.starts_with(kind)) || sorts.contains(&key.sk.as_str());
         expect(is_known, findings, Promise::P2, || format!("an item of no known kind: {key:?}"));
