@@ -52,6 +52,13 @@ pub const REACHED_SORT: &str = "REACHED#";
 /// How long such a note is left: longer than a message that could come again is kept (see
 /// [`shared::limits::RECEIPT_LIFE`]).
 const REACHED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Where such a note is.
+#[must_use]
+pub fn reached_key(project: &str, user: &str, device: &str) -> Key {
+    let sk = format!("{REACHED_SORT}{}", links::hash_of(device));
+    Key { pk: tombstone::partition(project, user), sk }
+}
+
 /// An erasure under way.
 pub struct Erasure<'a, T> {
     events: &'a T,
@@ -272,8 +279,7 @@ impl<'a, T: Table> Erasure<'a, T> {
     /// # Errors
     /// It is not finished: a call failed, or the time ran out.
     pub async fn reach(&mut self, user: &str, until: Timestamp, device: &str) -> Result<(), Cause> {
-        let sk = format!("{REACHED_SORT}{}", links::hash_of(device));
-        let key = Key { pk: tombstone::partition(self.project, user), sk };
+        let key = reached_key(self.project, user, device);
         let mut note = raise(self.events, &key, until, until).await?;
         if note.done.is_some_and(|done| done >= note.until) {
             return Ok(());

@@ -14,10 +14,10 @@ use shared::event::Kind as EventKind;
 use shared::keys::{hash, seal, unseal};
 use shared::outcome::{Cause, Outcome};
 
-use crate::erase::Erasure;
+use crate::erase::{Erasure, reached_key};
 use crate::store::Case;
 use crate::table::{Attributes, Insert, Item, Key, Table, Value, get_all, insert_all};
-use crate::tombstone::{moment_of, tombstone_key};
+use crate::tombstone::{done_of, moment_of, tombstone_key};
 
 /// Links that are followed at the same time, for a deletion that came before them. Each reads a page at a time.
 pub const REACHES_IN_FLIGHT: usize = 4;
@@ -193,13 +193,19 @@ pub async fn note_links<'a, T: Table>(
         !has_failed && (!is_known(pair) || comes_again(positions))
     });
     let tombstone = |pair: &Pair<'_>| tombstone_key(pair.project, pair.user);
-    let tombstones = get_all(table, pairs.iter().map(|(pair, _)| tombstone(pair)).collect(), None).await;
+    // What has been reached is passed over, so that a delivery comes to what is left.
+    let reached = |pair: &Pair<'_>| reached_key(pair.project, pair.user, pair.other);
+    let keys = pairs.iter().flat_map(|(pair, _)| [tombstone(pair), reached(pair)]).collect();
+    let tombstones = get_all(table, keys, None).await;
     let reach = |(pair, positions): (Pair<'a>, Vec<usize>)| {
         let tombstones = &tombstones;
         async move {
             let moment = match tombstones {
                 Err(cause) => return (positions, Err(*cause)),
-                Ok(found) => found.get(&tombstone(&pair)).and_then(moment_of),
+                Ok(found) => found.get(&tombstone(&pair)).and_then(moment_of).filter(|moment| {
+                    let done = found.get(&reached(&pair)).and_then(done_of);
+                    done.is_none_or(|done| done < *moment)
+                }),
             };
             let Some(moment) = moment else { return (positions, Ok(())) };
             if out_of_time() {

@@ -79,6 +79,11 @@ pub(crate) fn latest_from(moment: Timestamp) -> Timestamp {
     Timestamp::from_millis_clamped(steps.saturating_mul(LATEST_STEP))
 }
 
+/// Up to when everything has been looked through, by a tombstone.
+pub(crate) fn done_of(attributes: &Attributes) -> Option<Timestamp> {
+    attributes.get(DONE).and_then(Value::number).map(Timestamp::from_millis_clamped)
+}
+
 /// What a tombstone says. The note of a project's latest deletion is one without a cursor.
 #[derive(Clone)]
 pub(crate) struct Tombstone {
@@ -90,7 +95,7 @@ pub(crate) struct Tombstone {
 
 impl Tombstone {
     pub(crate) fn read(attributes: &Attributes) -> Option<Self> {
-        let done = attributes.get(DONE).and_then(Value::number).map(Timestamp::from_millis_clamped);
+        let done = done_of(attributes);
         let text = |name: &str| attributes.get(name).and_then(Value::text).map(str::to_owned);
         Some(Self { until: moment_of(attributes)?, done, cursor: text(CURSOR), on_device: text(CURSOR_ON_DEVICE) })
     }
