@@ -617,7 +617,7 @@ async fn only_bobs_letter_is_left(pipeline: &Pipeline, of_ann: usize) {
     assert_eq!(parts, 0);
     let held =
         items.iter().filter(|item| format!("{item:?}").contains("secret") && !format!("{item:?}").contains("bob"));
-    assert_eq!(held.collect::<Vec<_>>(), [&Item::new(); 0]);
+    assert_eq!(held.collect::<Vec<_>>(), Vec::<&Item>::new());
 }
 
 /// An environment whose table never takes the event that is called so.
@@ -779,7 +779,13 @@ fn holds(item: &Item, marker: &str) -> Vec<String> {
             }
             AttributeValue::B(bytes) => look(name, bytes.as_ref()),
             AttributeValue::N(_) | AttributeValue::Bool(_) => {}
-            other => panic!("an attribute of another kind: {other:?}"),
+            AttributeValue::Bs(_)
+            | AttributeValue::L(_)
+            | AttributeValue::M(_)
+            | AttributeValue::Ns(_)
+            | AttributeValue::Null(_)
+            | AttributeValue::Ss(_)
+            | _ => panic!("an attribute of another kind: {value:?}"),
         }
     }
     let (key, attributes) = read(item).unwrap();
@@ -790,6 +796,7 @@ fn holds(item: &Item, marker: &str) -> Vec<String> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it plants the marker wherever a producer can")]
 async fn a_marker_is_nowhere_after_the_deletion() {
     const M: &str = "mArKeR7q";
     let pipeline = Pipeline::start().await;
@@ -910,7 +917,8 @@ async fn a_marker_is_nowhere_after_the_deletion() {
             is_profile && Profile::read(&read(&item).unwrap().1).is_some_and(|(profile, _)| profile.is_empty())
         };
         let is_only_key = places.iter().all(|place| place == "pk" || place == "sk" || place == "an event");
-        if !places.is_empty() && !(goes_soon && is_empty && is_only_key) {
+        let is_what_stays_for_a_day = goes_soon && is_empty && is_only_key;
+        if !(places.is_empty() || is_what_stays_for_a_day) {
             found.push(format!("{} {} in {places:?}, ttl {ttl:?}, {names:?}", text(&item, "pk"), text(&item, "sk")));
         }
     }

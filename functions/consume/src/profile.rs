@@ -228,7 +228,7 @@ mod tests {
     }
 
     fn set(name: &str, millis: i64, value: &str) -> Operation {
-        Operation { registers: vec![(Section::Traits, name.into(), register(millis, value))], ..Operation::default() }
+        Operation { registers: vec![(Section::Traits, name.into(), register(millis, value))] }
     }
 
     #[test]
