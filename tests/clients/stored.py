@@ -123,7 +123,7 @@ class Tables:
         """
         items = self.items()
         events = [item for item in items if is_event(item)]
-        profiles = [item for item in items if item["sk"] == "PROFILE" and "traits" in item]
+        profiles = [item for item in items if item["sk"] in ("PROFILE", "PROFILE#DEVICE") and "traits" in item]
         return events, {item["pk"]: traits(item) for item in profiles}
 
     def query(self, partition):
