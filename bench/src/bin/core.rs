@@ -71,6 +71,11 @@ impl Table for Nothing {
         Ok(keys.iter().filter(|key| key.sk == LATEST_SORT).map(|key| (key.clone(), note())).collect())
     }
 
+    async fn get_eventually(&self, keys: &[Key], _: Option<&'static str>) -> Result<HashMap<Key, Attributes>, Cause> {
+        // Links are written once, and are there.
+        Ok(keys.iter().map(|key| (key.clone(), Attributes::new())).collect())
+    }
+
     async fn replace(&self, _: &Item, _: Guard) -> Result<bool, Replace> {
         Ok(true)
     }

@@ -65,7 +65,10 @@ fn batch_get(call: &Value, tally: &mut Tally) -> Value {
         tally.read_units += keys.iter().map(|_| read_units(&wanted["ConsistentRead"])).sum::<f64>();
         let latest = keys.iter().filter(|key| key["sk"]["S"] == LATEST_SORT);
         let latest = latest.map(|key| json!({"pk": key["pk"], "sk": key["sk"], "until": {"N": "0"}}));
-        responses.insert(table.clone(), latest.collect());
+        // A link between a user and a device is written once, and is there.
+        let is_link = |key: &&Value| key["sk"]["S"].as_str().is_some_and(|sk| sk.starts_with("DEVICE#"));
+        let links = keys.iter().filter(is_link).cloned();
+        responses.insert(table.clone(), latest.chain(links).collect());
     }
     json!({"Responses": responses, "UnprocessedKeys": {}})
 }
@@ -145,6 +148,13 @@ mod tests {
             json!([{"pk": {"S": "dev#DELETED"}, "sk": {"S": "LATEST"}}, {"pk": {"S": "dev#ann"}, "sk": {"S": "E#1"}}]);
         let (reply, _) = called("BatchGetItem", &json!({"RequestItems": {"events": {"Keys": keys}}}));
         assert_eq!(reply["Responses"]["events"].as_array().map(Vec::len), Some(1));
+    }
+
+    #[test]
+    fn a_link_is_there() {
+        let keys = json!([{"pk": {"S": "dev#LINKS#a"}, "sk": {"S": "DEVICE#b"}}]);
+        let (reply, _) = called("BatchGetItem", &json!({"RequestItems": {"events": {"Keys": keys}}}));
+        assert_eq!(reply["Responses"]["events"], keys);
     }
 
     #[test]

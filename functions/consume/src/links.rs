@@ -6,7 +6,7 @@
 //! Links outlast an erasure, which must reach what comes later, too. So they say nothing to whoever only reads the table:
 //! their keys have hashes of ids, and the other id of a link is sealed with the one under which it is found.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
 use shared::clock::Timestamp;
@@ -160,38 +160,46 @@ pub async fn note_links<'a, T: Table>(
     now: Timestamp,
     out_of_time: &dyn Fn() -> bool,
 ) {
-    let mut pairs: Vec<(Pair<'a>, Vec<usize>)> = pairs(cases).into_iter().collect();
+    let pairs: Vec<(Pair<'a>, Vec<usize>)> = pairs(cases).into_iter().collect();
     if pairs.is_empty() {
         return;
     }
-    let known = known(table, pairs.iter().map(|(pair, _)| pair)).await;
-    let is_known = |pair: &Pair<'_>| known.contains_key(&pair.forward().key);
+    let keys: Vec<Key> = pairs.iter().map(|(pair, _)| key(pair.project, pair.user, pair.kind, pair.other)).collect();
+    let known = known(table, &keys).await;
     let mut failed: HashMap<usize, Cause> = HashMap::new();
-    let new: Vec<&(Pair<'_>, Vec<usize>)> = pairs.iter().filter(|(pair, _)| !is_known(pair)).collect();
+    let is_known: Vec<bool> = keys.iter().map(|key| known.contains(key)).collect();
+    let new: Vec<&(Pair<'_>, Vec<usize>)> =
+        pairs.iter().zip(&is_known).filter(|(_, is_known)| !**is_known).map(|(pair, _)| pair).collect();
     for way in [Pair::back, Pair::forward] {
         // One that could not be written the one way is not written the other way.
         let left = new.iter().filter(|(_, positions)| positions.iter().all(|position| !failed.contains_key(position)));
-        let left: Vec<&&(Pair<'_>, Vec<usize>)> = left.collect();
-        let items: BTreeMap<Key, Item> =
-            left.iter().map(|(pair, _)| way(pair)).map(|item| (item.key.clone(), item)).collect();
-        let items: Vec<Item> = items.into_values().collect();
-        let results: HashMap<&Key, Insert> =
-            items.iter().map(|item| &item.key).zip(insert_all(table, &items).await).collect();
-        for (pair, positions) in left {
-            let cause = match results.get(&way(pair).key) {
-                Some(Insert::Done | Insert::Exists) => continue,
-                Some(Insert::Failed(cause)) => *cause,
+        let (left, items): (Vec<&[usize]>, Vec<Item>) =
+            left.map(|(pair, positions)| (positions.as_slice(), way(pair))).unzip();
+        for (positions, result) in left.into_iter().zip(insert_all(table, &items).await) {
+            let cause = match result {
+                Insert::Done | Insert::Exists => continue,
+                Insert::Failed(cause) => cause,
                 // Its key is made of a checked project and hashes: only the table's own settings can refuse it.
-                Some(Insert::Refused(_)) | None => Cause::Denied,
+                Insert::Refused(_) => Cause::Denied,
             };
             failed.extend(positions.iter().map(|position| (*position, cause)));
         }
     }
     let comes_again = |positions: &[usize]| positions.iter().any(|position| cases[*position].receive_count > 1);
-    pairs.retain(|(pair, positions)| {
+    let is_open = |positions: &[usize], is_known: bool| {
         let has_failed = positions.iter().any(|position| failed.contains_key(position));
-        !has_failed && (!is_known(pair) || comes_again(positions))
-    });
+        !has_failed && (!is_known || comes_again(positions))
+    };
+    let pairs: Vec<(Pair<'a>, Vec<usize>)> = pairs
+        .into_iter()
+        .zip(is_known)
+        .filter(|((_, positions), is_known)| is_open(positions, *is_known))
+        .map(|(pair, _)| pair)
+        .collect();
+    if pairs.is_empty() {
+        failed.into_iter().for_each(|(position, cause)| cases[position].retry(cause));
+        return;
+    }
     let tombstone = |pair: &Pair<'_>| tombstone_key(pair.project, pair.user);
     // What has been reached is passed over, so that a delivery comes to what is left.
     let reached = |pair: &Pair<'_>| reached_key(pair.project, pair.user, pair.other);
@@ -232,13 +240,10 @@ pub async fn note_links<'a, T: Table>(
 }
 
 /// Those of the links that are there. Where that cannot be read, they are written, and tell then.
-async fn known<'a>(table: &impl Table, pairs: impl Iterator<Item = &'a Pair<'a>>) -> HashMap<Key, Attributes> {
-    let mut keys: Vec<Key> = pairs.map(|pair| key(pair.project, pair.user, pair.kind, pair.other)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let mut found = HashMap::new();
+async fn known(table: &impl Table, keys: &[Key]) -> HashSet<Key> {
+    let mut found = HashSet::new();
     for batch in keys.chunks(shared::limits::DYNAMODB_GET_KEYS_MAX) {
-        found.extend(table.get_eventually(batch, Some(ID)).await.unwrap_or_default());
+        found.extend(table.get_eventually(batch, Some(ID)).await.unwrap_or_default().into_keys());
     }
     found
 }
