@@ -48,7 +48,7 @@ pub struct Range {
 pub struct Query {
     /// The project.
     pub project: String,
-    /// Where the user's events are: [`super::homes`], or one home alone.
+    /// Where the user's events are: [`super::homes()`], or one home alone.
     pub homes: Homes,
     /// What comes first.
     pub order: Order,
