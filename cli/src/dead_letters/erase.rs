@@ -19,7 +19,7 @@ use super::search::{Search, Tables, is_linked};
 /// How many days back letters are looked for by their texts, unless it is said otherwise: as long as a letter is kept by
 /// default, and as long as its message can have waited before (in the queue and the quarantine), and a few days.
 pub const SEARCHED_DAYS: i64 = 90 + 4 + 14 + 7;
-/// The most letters of which each is told why it was left.
+/// The most letters that are listed with the reason why they were left.
 pub const LEFT_MAX: usize = 100;
 
 /// How letters are erased.

@@ -254,13 +254,11 @@ impl<'a, T: Table> Erasure<'a, T> {
                     return Err(problem.unwrap_or(Cause::Unstarted));
                 }
             }
-            if problem.is_none() {
-                let next = STEPS.iter().skip_while(|next| *next != step).nth(1);
-                tombstone.cursor = next.map(|next| next.prefix().to_owned());
-            }
             if let Some(cause) = problem {
                 return Err(cause);
             }
+            let next = STEPS.iter().skip_while(|next| *next != step).nth(1);
+            tombstone.cursor = next.map(|next| next.prefix().to_owned());
         }
         Ok(())
     }
@@ -347,7 +345,7 @@ impl<'a, T: Table> Erasure<'a, T> {
         loop {
             let page = self.events.query(&partition, prefix, after.as_deref()).await?;
             let hashes = page.items.iter().filter_map(|(key, _)| key.sk.strip_prefix(prefix));
-            let key = |hash: &str| Key { pk: format!("{}#DELETED#{hash}", self.project), sk: SORT.to_owned() };
+            let key = |hash: &str| Key { pk: tombstone::partition_of_hash(self.project, hash), sk: SORT.to_owned() };
             let users: Vec<(&str, Key)> = hashes.map(|hash| (hash, key(hash))).collect();
             let found = get_all(self.events, users.iter().map(|(_, key)| key.clone()).collect(), None).await?;
             for (hash, key) in users {

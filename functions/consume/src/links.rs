@@ -196,14 +196,12 @@ pub async fn note_links<'a, T: Table>(
         .filter(|((_, positions), is_known)| is_open(positions, *is_known))
         .map(|(pair, _)| pair)
         .collect();
-    if pairs.is_empty() {
-        failed.into_iter().for_each(|(position, cause)| cases[position].retry(cause));
-        return;
-    }
     let tombstone = |pair: &Pair<'_>| tombstone_key(pair.project, pair.user);
     // What has been reached is passed over, so that a delivery comes to what is left.
-    let reached = |pair: &Pair<'_>| reached_key(pair.project, pair.user, pair.other);
-    let keys = pairs.iter().flat_map(|(pair, _)| [tombstone(pair), reached(pair)]).collect();
+    // An id may be a device and a former id of one user, and only what is of the device is noted so.
+    let reached =
+        |pair: &Pair<'_>| (pair.kind == Kind::Device).then(|| reached_key(pair.project, pair.user, pair.other));
+    let keys = pairs.iter().flat_map(|(pair, _)| [Some(tombstone(pair)), reached(pair)]).flatten().collect();
     let tombstones = get_all(table, keys, None).await;
     let reach = |(pair, positions): (Pair<'a>, Vec<usize>)| {
         let tombstones = &tombstones;
@@ -211,7 +209,7 @@ pub async fn note_links<'a, T: Table>(
             let moment = match tombstones {
                 Err(cause) => return (positions, Err(*cause)),
                 Ok(found) => found.get(&tombstone(&pair)).and_then(moment_of).filter(|moment| {
-                    let done = found.get(&reached(&pair)).and_then(done_of);
+                    let done = reached(&pair).and_then(|key| done_of(found.get(&key)?));
                     done.is_none_or(|done| done < *moment)
                 }),
             };

@@ -18,6 +18,7 @@ pub const ERASED: &str = "erased";
 pub const REMAINS_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bundles that are read and written at the same time.
 pub const BUNDLES_IN_FLIGHT: usize = 4;
+
 /// What an erasure has come by, or would erase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

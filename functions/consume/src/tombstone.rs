@@ -36,7 +36,12 @@ pub fn latest_key(project: &str) -> Key {
 
 /// The partition of the tombstones of an id.
 pub(crate) fn partition(project: &str, id: &str) -> String {
-    format!("{project}#DELETED#{}", links::hash_of(id))
+    partition_of_hash(project, &links::hash_of(id))
+}
+
+/// The same by the hash of the id.
+pub(crate) fn partition_of_hash(project: &str, hash: &str) -> String {
+    format!("{project}#DELETED#{hash}")
 }
 
 /// Where the tombstone of an id is. It outlasts everything else of the id, and so has only a hash of it.
